@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -242,12 +242,11 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
 
 def rival_budget(checkpoint: Checkpoint) -> str:
     """Return on how many pictures, and for how long, a rival beside a checkpoint was trained; or ""."""
-    with safe_open(checkpoint.path / RIVAL, "pt") as file:
-        written = (file.metadata() or {}).get("memdriven", "{}")
     try:
-        told = parse_json(written)
+        with safe_open(checkpoint.path / RIVAL, "pt") as file:
+            told = parse_json((file.metadata() or {}).get("memdriven", "{}"))
         return f"{counted(told['images'], 'picture')} in {counted(round(told['minutes']), 'minute')}"
-    except (ValueError, TypeError, LookupError):
+    except (OSError, SafetensorError, ValueError, TypeError, LookupError):
         return ""
 
 

@@ -137,17 +137,28 @@ _BODY = ("crown", "throat", "breast", "belly", "back", "wing", "tail", "head")
 
 @dataclass
 class _Phrase:
-    """A thing that the bird has: "a red crown", the record of it, the words of a short clause."""
+    """A thing that the bird has ("a red crown") and the record of it."""
 
     text: str
     names: dict[str, str]
-    subject: str = ""
-    colour: str = ""
-    plural: bool = False
+    clause: str = ""
+    """The same in a short clause: "its crown is red"."""
+
+
+def _coloured(colour: str, subject: str, names: dict[str, str], plural: bool) -> _Phrase:
+    text = f"{colour} {subject}"
+    clause = "" if " its " in text else f"its {subject} {'are' if plural else 'is'} {colour}"
+    first = subject.partition(" and ")[0]
+    return _Phrase(text if first in PLURAL else _article(text), names, clause)
 
 
 def _article(text: str) -> str:
     return ("an " if text[0] in "aeiou" else "a ") + text
+
+
+def _list(things: Sequence[_Phrase]) -> str:
+    *others, last = [thing.text for thing in things]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 class _Speaker:
@@ -156,48 +167,41 @@ class _Speaker:
     def __init__(self, attributes: dict[str, str], visible: Sequence[str], rng: random.Random) -> None:
         self.of, self.visible, self.rng = attributes, set(visible), rng
 
-    def colour(self, name: str) -> str:
-        return self.rng.choice(COLOUR_WORDS[name])
+    def part(self, name: str) -> str:
+        return self.rng.choice(NAMED_PARTS[name].words)
 
     def phrase(self, name: str) -> _Phrase:
         """A noun phrase for one attribute."""
         rng, value = self.rng, self.of[name]
+        names: dict[str, str] = {}
         if name in ("beak_color", "beak_shape"):
-            word, names, parts = rng.choice(BEAK_WORDS), {}, []
-            if name == "beak_shape" or ("beak_shape" in self.visible and rng.random() < 0.5):
-                parts.append(rng.choice(SHAPE_WORDS[self.of["beak_shape"]]))
-                names["beak_shape"] = self.of["beak_shape"]
-            if name == "beak_color" or ("beak_color" in self.visible and rng.random() < 0.45):
-                parts.append(rng.choice(COLOUR_WORDS[self.of["beak_color"]][:2]))
-                names["beak_color"] = self.of["beak_color"]
+            word, parts = rng.choice(BEAK_WORDS), []
+            shapes, colours = SHAPE_WORDS[self.of["beak_shape"]], COLOUR_WORDS[self.of["beak_color"]][:2]
+            for one, words, odds in (("beak_shape", shapes, 0.5), ("beak_color", colours, 0.45)):
+                if name == one or (one in self.visible and rng.random() < odds):
+                    parts.append(rng.choice(words))
+                    names[one] = self.of[one]
             return _Phrase(_article(" ".join([*parts, word])), names)
         if name == "pattern":
             where = "breast" if "breast" in self.visible else "belly"
-            word, names = rng.choice(NAMED_PARTS[where].words), {"pattern": value}
-            text = rng.choice(PATTERN_WORDS[value])
+            word, names["pattern"], text = self.part(where), value, rng.choice(PATTERN_WORDS[value])
             if where in self.visible and rng.random() < 0.5:
-                text, names = (f"{text} {self.colour(self.of[where])}", {**names, where: self.of[where]})
+                text += " " + rng.choice(COLOUR_WORDS[self.of[where]])
+                names[where] = self.of[where]
             return _Phrase(_article(f"{text} {word}"), names)
         if name == "crest":
-            return _Phrase(
-                rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")), {"crest": value}
-            )
-        colour, word = self.colour(value), rng.choice(NAMED_PARTS[name].words)
+            crests = ("a crest on its head", "a pointed crest", "a feathered crest")
+            return _Phrase(rng.choice(crests), {"crest": value})
+        colour, word = rng.choice(COLOUR_WORDS[value]), self.part(name)
         if name == "head" and self.of["crown"] == value and rng.random() < 0.7:
             word = "head"
-        text = f"{colour} {word}"
-        plural = word in PLURAL
-        return _Phrase(text if plural else _article(text), {name: value}, word, colour, plural)
+        return _coloured(colour, word, {name: value}, word in PLURAL)
 
     def shared(self, one: str, other: str) -> _Phrase:
         """Two parts of one colour: "black wings and tail"."""
-        colour = self.colour(self.of[one])
-        first, second = self.rng.choice(NAMED_PARTS[one].words), self.rng.choice(NAMED_PARTS[other].words)
-        text = f"{colour} {first} and {second}"
-        names = {one: self.of[one], other: self.of[other]}
-        return _Phrase(
-            text if first in PLURAL else _article(text), names, f"{first} and {second}", colour, True
-        )
+        colour = self.rng.choice(COLOUR_WORDS[self.of[one]])
+        subject = f"{self.part(one)} and {self.part(other)}"
+        return _coloured(colour, subject, {name: self.of[name] for name in (one, other)}, True)
 
     def phrases(self, count: int) -> list[_Phrase]:
         """Noun phrases for about `count` different attributes, the showy ones more often."""
@@ -206,9 +210,8 @@ class _Speaker:
         named: set[str] = set()
         while pool and len(named) < count:
             name = self.rng.choices(pool, [NAMED_PARTS[n].weight for n in pool])[0]
-            twins = [
-                n for n in pool if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]
-            ]
+            alike = [n for n in pool if n in _BODY and n != name and self.of[n] == self.of[name]]
+            twins = alike if name in _BODY else []
             if twins and count - len(named) >= 2 and self.rng.random() < 0.6:
                 new = self.shared(name, self.rng.choice(twins))
             else:
@@ -222,37 +225,26 @@ class _Speaker:
         return out
 
     def kind(self, names: dict[str, str]) -> str:
-        """What to call the bird: "bird", "small bird", "duck", "red and black bird"."""
-        rng, words = self.rng, []
+        """What to call the bird: "bird", "small bird", "duck", "red and black bird"; note what it names."""
+        rng, words, of = self.rng, [], self.of
         if rng.random() < 0.34:
-            words.append(rng.choice(SIZE_WORDS[self.of["size"]]))
-            names["size"] = self.of["size"]
-        if (
-            rng.random() < 0.24
-            and {"back", "breast"} <= self.visible
-            and not {"back", "breast"} & names.keys()
-        ):
-            one, other = (
-                rng.choice(COLOUR_WORDS[self.of["back"]][:2]),
-                rng.choice(COLOUR_WORDS[self.of["breast"]][:2]),
-            )
-            same = self.of["back"] == self.of["breast"]
-            words.append(one if same else f"{one} and {other}")
-            names |= {"back": self.of["back"], "breast": self.of["breast"]}
+            words.append(rng.choice(SIZE_WORDS[of["size"]]))
+            names["size"] = of["size"]
+        both = {"back", "breast"}
+        if rng.random() < 0.24 and both <= self.visible and not both & names.keys():
+            back, breast = (rng.choice(COLOUR_WORDS[of[part]][:2]) for part in ("back", "breast"))
+            words.append(back if of["back"] == of["breast"] else f"{back} and {breast}")
+            names |= {"back": of["back"], "breast": of["breast"]}
         if rng.random() < 0.30:
-            words.append(self.of["body_plan"])
-            names["body_plan"] = self.of["body_plan"]
-        else:
-            words.append("bird")
-        return " ".join(words)
+            names["body_plan"] = of["body_plan"]
+        return " ".join([*words, names.get("body_plan", "bird")])
 
     def setting(self, names: dict[str, str], odds: float) -> str:
-        """Where it is and what it does, or nothing: " standing in the snow"."""
+        """Where it is and what it does, or nothing: " standing in the snow"; note what it names."""
         if self.rng.random() > odds:
             return ""
         pose, place = self.of["pose"], self.of["background"]
-        roll = self.rng.random()
-        text = ""
+        roll, text = self.rng.random(), ""
         if roll < 0.66:
             text += " " + self.rng.choice(POSE_WORDS[pose])
             names["pose"] = pose
@@ -268,60 +260,32 @@ class _Speaker:
 
     def sentence(self) -> tuple[str, dict[str, str]]:
         """One caption and what it names."""
-        rng = self.rng
-        things = self.phrases(rng.choice((2, 2, 3, 3, 3, 4)))
-        if not things:
-            things = [_Phrase("feathers all over", {})]
-        names: dict[str, str] = {}
-        for thing in things:
-            names |= thing.names
-        form = rng.randrange(9)
-        clause = [t for t in things if t.subject and " its " not in t.text]
+        things = self.phrases(self.rng.choice((2, 2, 3, 3, 3, 4))) or [_Phrase("feathers all over", {})]
+        names = {name: value for thing in things for name, value in thing.names.items()}
+        form, clauses = self.rng.randrange(9), [thing for thing in things if thing.clause]
         if form <= 1:
             text = f"this {self.kind(names)} has {_list(things)}"
         elif form == 2:
             text = f"{_article(self.kind(names))} with {_list(things)}{self.setting(names, 0.6)}"
         elif form == 3:
             text = f"this is {_article(self.kind(names))} with {_list(things)}"
-        elif form == 4 and clause:
-            last = rng.choice(clause)
-            rest = [t for t in things if t is not last]
-            verb = "are" if last.plural else "is"
-            tail = f", and its {last.subject} {verb} {last.colour}"
-            text = (
-                f"the {self.kind(names)} has {_list(rest)}{tail}"
-                if rest
-                else f"this is {_article(self.kind(names))}{tail}"
-            )
-        elif form == 5 and len(clause) >= 2:
-            one, other = clause[0], clause[1]
-            text = (
-                f"the {self.kind(names)} has {one.text} while its {other.subject} "
-                f"{'are' if other.plural else 'is'} {other.colour}"
-            )
-            names = {
-                k: v
-                for k, v in names.items()
-                if k in one.names or k in other.names or k not in _all_names(things)
-            }
-        elif form == 6:
-            where = self.setting(names, 1.0).strip()
-            text = f"{_article(self.kind(names))} {where}, it has {_list(things)}"
-        elif form == 7:
-            where = self.setting(names, 1.0).strip()
-            text = f"{where}, {_article(self.kind(names))} with {_list(things)}"
+        elif form == 4 and clauses:
+            last = self.rng.choice(clauses)
+            rest = [thing for thing in things if thing is not last]
+            kind = self.kind(names)
+            text = f"the {kind} has {_list(rest)}" if rest else f"this is {_article(kind)}"
+            text += f", and {last.clause}"
+        elif form == 5 and len(clauses) >= 2:
+            text = f"the {self.kind(names)} has {clauses[0].text} while {clauses[1].clause}"
+            unsaid = {name for thing in things if thing not in clauses[:2] for name in thing.names}
+            names = {name: value for name, value in names.items() if name not in unsaid}
+        elif form in (6, 7):
+            where, kind = self.setting(names, 1.0).strip(), _article(self.kind(names))
+            having = f"{kind} {where}, it has" if form == 6 else f"{where}, {kind} with"
+            text = f"{having} {_list(things)}"
         else:
             text = f"a bird that has {_list(things)}{self.setting(names, 0.25)}"
         return text + ".", names
-
-
-def _all_names(things: Sequence[_Phrase]) -> set[str]:
-    return {name for thing in things for name in thing.names}
-
-
-def _list(things: Sequence[_Phrase]) -> str:
-    texts = [thing.text for thing in things]
-    return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]
 
 
 def describe(

@@ -6,7 +6,6 @@ are those of a rig as float32 tensors.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import cache
 
@@ -63,35 +62,26 @@ def rotation(axis: Array, angle: float) -> Array:
     return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k)
 
 
-@dataclasses.dataclass
 class Rig:
     """One bird's primitives and frames, float64 numpy; see `Primitives` for their meaning."""
 
-    matrix: Array = dataclasses.field(default_factory=lambda: np.zeros((len(SLOTS), 3, 3)))
-    origin: Array = dataclasses.field(default_factory=lambda: np.zeros((len(SLOTS), 3)))
-    length: Array = dataclasses.field(default_factory=lambda: np.full(len(SLOTS), 1e-5))
-    radius: Array = dataclasses.field(default_factory=lambda: np.tile([0.004, 0.0, 0.0], (len(SLOTS), 1)))
-    bend: Array = dataclasses.field(default_factory=lambda: np.zeros((len(SLOTS), 2)))
-    stretch: Array = dataclasses.field(default_factory=lambda: np.ones((len(SLOTS), 2)))
-    bounds: list[tuple[Array, float]] = dataclasses.field(default_factory=list)
-    body: Array = dataclasses.field(default_factory=lambda: np.eye(3))
-    body_axes: Array = dataclasses.field(default_factory=lambda: np.ones(3))
-    head: Array = dataclasses.field(default_factory=lambda: np.eye(3))
-    head_at: Array = dataclasses.field(default_factory=lambda: np.zeros(3))
-    head_radius: float = 0.4
-    eye_at: Array = dataclasses.field(
-        default_factory=lambda: np.zeros(3)
-    )  # in head frame, head radii; z mirrored
-    eye_radius: float = 0.2
-    wings: Array = dataclasses.field(
-        default_factory=lambda: np.zeros((2, 3, 3))
-    )  # rows: along, across, origin
-    wing_size: Array = dataclasses.field(default_factory=lambda: np.ones((2, 2)))  # length, chord
-    ground: float = -1e3
-    """Height of the ground or the water, world y; far below for none."""
-
-    def __post_init__(self) -> None:
-        self.matrix[:] = np.eye(3)
+    def __init__(self) -> None:
+        count = len(SLOTS)
+        self.matrix, self.origin = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3))
+        self.length, self.radius = np.full(count, 1e-5), np.tile([0.004, 0.0, 0.0], (count, 1))
+        self.bend, self.stretch = np.zeros((count, 2)), np.ones((count, 2))
+        self.bounds: list[tuple[Array, float]] = []
+        """Spheres that hold the bird: centre, radius."""
+        self.body, self.body_axes = np.eye(3), np.ones(3)
+        self.head, self.head_at, self.head_radius = np.eye(3), np.zeros(3), 0.4
+        self.eye_at, self.eye_radius = np.zeros(3), 0.2
+        """In the head's frame, in head radii; z mirrored."""
+        self.wings = np.zeros((2, 3, 3))
+        """Rows: along, across, origin."""
+        self.wing_size = np.ones((2, 2))
+        """Length, chord."""
+        self.ground = -1e3
+        """Height of the ground or the water, world y; far below for none."""
 
     def put(
         self,

@@ -105,12 +105,10 @@ def place_legs(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         rig.ground = -0.34 * h
         return
     if pose == "flying":
-        trail = plan.leg > 1.0
-        for s, side in SIDES:
+        for s, side in SIDES if plan.leg > 1.0 else ():  # long ones trail
             hip = body @ vec(-0.45, -0.62 * h, side * 0.3 * w)
-            back = body @ vec(-1.15 - (0.7 * plan.leg if trail else 0.0), -0.25 * h, side * 0.14 * w)
-            if trail:
-                rig.put(f"leg{s}", hip, back, plan.leg_radius, plan.leg_radius * 0.8)
+            back = body @ vec(-1.15 - 0.7 * plan.leg, -0.25 * h, side * 0.14 * w)
+            rig.put(f"leg{s}", hip, back, plan.leg_radius, plan.leg_radius * 0.8)
         return
     if pose == "clinging":
         _cling(rig, plan, body, h, w)
@@ -276,7 +274,7 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     else:
         at = vec(0.74, 0.12, 0.38)
     rig.eye_at, rig.eye_radius = at, eye
-    for s, side in (("-", -1.0), ("+", 1.0)):
+    for s, side in SIDES:
         rig.ellipsoid(
             f"eye{s}", neck + (hx * at[0] + hy * at[1] + hz * at[2] * side) * r, hx, hy, (eye * r,) * 3
         )

@@ -339,7 +339,6 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     else:
         odds = _ODDS[pose]
         background = rng.choices([b for b, _ in odds], [w for _, w in odds])[0]
-    assert background in BACKGROUNDS
     attributes["pose"], attributes["background"] = pose, background
 
     side = rng.choice((-1, 1))
@@ -360,7 +359,6 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     by_name: dict[str, tuple[float, float, float]] = {}
     for slot in PLUMAGE:  # parts of one colour match on one bird
         colours[slot] = by_name.setdefault(attributes[slot], colours[slot])
-    assert attributes["beak_shape"] in BEAK_SHAPES
     return BirdSpec(
         species_id=species_id,
         index=index,

@@ -184,21 +184,22 @@ class _Source:
         file = self._locate(base, name, place)
         picture = self.pictures.setdefault(file, _Picture(file))
         text = _first(row, TEXT)
-        texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
-        texts += text if isinstance(text, list) else [text] if text is not None else []
+        texts = [value for column, value in row.items() if column[-1:].isdecimal() and is_text(column)]
+        texts += text if isinstance(text, list) else [] if text is None else [text]
         self.columns = self.columns or ("" if texts else columns)
         picture.captions |= self._usable(texts or [None])
         split = row.get(split_column)
         if split is None:
             split = _split_of_folder(name) or _split_of_folder(base)
-        for key, said, parse in (
-            ("split", split, _split),
-            ("class_name", _first(row, CLASS), _class),
-            ("box", _first(row, BOX), _box),
+        for key, said, parse, wanted in (
+            ("split", split, _split, "split train, validation or test"),
+            ("class_name", _first(row, CLASS), _class, "a class name: a text or a whole number,"),
+            ("box", _first(row, BOX), _box, "a box of 4 numbers: left, top, width, height in px,"),
         ):
             if said is not None:
                 with self.faults.noted():
-                    value, before = parse(said, place), getattr(picture, key)
+                    value, before, fix = parse(said), getattr(picture, key), "correct it, or leave it empty"
+                    require(value is not None, DataError, f"{wanted} in {place}", shown(said), fix)
                     wanted = f"one {key.partition('_')[0]} for {name}"
                     found = f"{before!r} and, in {place}, {value!r}"
                     require(before in (None, value), DataError, wanted, found, "make them agree")
@@ -328,28 +329,22 @@ def _split_of_folder(name: str) -> str | None:
     return SPLITS.get(first.lower()) if slash else None
 
 
-def _split(value: Any, place: str) -> str:
-    word = value.strip().lower() if isinstance(value, str) else ""
-    fix = "correct the split, or leave it empty"
-    require(word in SPLITS, DataError, f"split train, validation or test in {place}", shown(value), fix)
-    return SPLITS[word]
+def _split(value: Any) -> str | None:
+    return SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
-def _class(value: Any, place: str) -> str:
+def _class(value: Any) -> str | None:
     named = isinstance(value, str | int) and not isinstance(value, bool)
-    fix = "give a text or a whole number, or leave it empty"
-    require(named, DataError, f"a class name in {place}", shown(value), fix)
-    return clean(str(value).strip())[:200]
+    return clean(str(value).strip())[:200] if named else None
 
 
-def _box(value: Any, place: str) -> tuple[float, ...]:
+def _box(value: Any) -> tuple[float, ...] | None:
     sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
     with contextlib.suppress(ValueError):
         numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
         if len(numbers) == 4 and all(in_range(side, -1e6, 1e6) for side in numbers):
             return numbers
-    wanted = f"a box of 4 numbers in {place}: left, top, width, height in px"
-    raise DataError(wanted, shown(value), "correct it, or leave it empty")
+    return None
 
 
 # -- Splits and items -----------------------------------------------------------------------------------

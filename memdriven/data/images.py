@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -15,7 +14,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 
 MAX_PIXELS = 64_000_000
 """An image that claims more pixels is refused before it is decoded."""
@@ -40,12 +39,6 @@ _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339
 """TIFF's tags BitsPerSample, PhotometricInterpretation (0: white is zero), SampleFormat (2: signed)."""
 _SPACES = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 """Mode -> the colour space of a profile that fits it."""
-_DECODING_ERRORS = (
-    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError),
-    *(RuntimeError, AttributeError, ImageCms.PyCMSError, Image.DecompressionBombError, Warning),
-    struct.error,
-)
-"""What Pillow's decoders have been seen to raise on damaged files."""
 # What Pillow notes of a damaged tag or an odd palette, in a picture that is read all the same, is for nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -75,12 +68,9 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
     formats = (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
     try:
         with Image.open(io.BytesIO(content), formats=formats) as image:
-            if image.width * image.height > max_pixels:
-                raise DataError(
-                    f"an image of at most {max_pixels / 1e6:.0f} million pixels",
-                    f"{name} with {image.width} x {image.height}",
-                    "shrink the image or remove its entry",
-                )
+            wanted = f"an image of at most {max_pixels / 1e6:.0f} million pixels"
+            found, fix = f"{name} with {image.width} x {image.height}", "shrink the image or remove its entry"
+            require(image.width * image.height <= max_pixels, DataError, wanted, found, fix)
             if least_side:
                 image.draft("RGB", (least_side, least_side))
             tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
@@ -89,21 +79,18 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
                 # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
                 image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
             upright: Image.Image = image
-            with contextlib.suppress(*_DECODING_ERRORS):  # a damaged note of how the camera was held
+            with contextlib.suppress(Exception):  # a damaged note of how the camera was held
                 upright = ImageOps.exif_transpose(image)
             upright = _in_srgb(_in_8_bits(upright, tags, name))
             return Image.fromarray(np.asarray(upright))  # of its pixels alone: no place, no camera
+    except DataError:
+        raise
     except UnidentifiedImageError:
-        raise DataError(
-            f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})",
-            _what_it_is(content, name),
-            "save it as PNG, or remove its entry",
-        ) from None
-    except _DECODING_ERRORS as error:
-        found = f"{type(error).__name__}: {error}"[:200]
-        raise DataError(
-            f"a readable image in {name}", found, "replace the file or remove its entry"
-        ) from error
+        wanted = f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})"
+        raise DataError(wanted, _what_it_is(content, name), "save it as PNG, or remove its entry") from None
+    except Exception as error:  # whatever Pillow's decoders make of damaged files
+        found, fix = f"{type(error).__name__}: {error}"[:200], "replace the file or remove its entry"
+        raise DataError(f"a readable image in {name}", found, fix) from error
 
 
 def _what_it_is(content: bytes, name: str) -> str:
@@ -160,7 +147,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     if image.mode not in ("RGB", "RGBA", "CMYK", "L"):
         image = image.convert("RGBA" if clear else "RGB")
     if profile:
-        with contextlib.suppress(*_DECODING_ERRORS):  # a damaged profile is as good as none
+        with contextlib.suppress(Exception):  # a damaged profile is as good as none
             found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             space, words = found.profile.xcolor_space, found.profile.profile_description or ""
             if space == _SPACES[image.mode] and "srgb" not in words.lower():

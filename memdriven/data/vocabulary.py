@@ -110,22 +110,16 @@ _SHORT_WORD = 3
 
 def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list[str]:
     """Tell, in a line each, how many captions are cut, and how many words are left out as unknown."""
-    count = cut = 0
-    unknown: Counter[str] = Counter()
-    for caption in captions:
-        count += 1
-        cut += caption.truncated > 0
-        left_out = (each.word for each in caption.unknown if each.replacement is None)
-        unknown.update(word for word in left_out if word != STAND_IN)
-    told = []
+    captions, told = list(captions), []
+    cut = sum(caption.truncated > 0 for caption in captions)
+    left_out = (w.word for caption in captions for w in caption.unknown if w.replacement is None)
+    unknown = Counter(word for word in left_out if word != STAND_IN)
     if cut:
-        told.append(
-            f"{cut:,} of {count:,} captions are longer than {max_words} words: the rest of them is not read "
-            "(--text.max-words)"
-        )
+        longer = f"{cut:,} of {len(captions):,} captions are longer than {max_words} words"
+        told.append(f"{longer}: the rest of them is not read (--text.max-words)")
     if unknown:
         words = ", ".join(word for word, _ in unknown.most_common(5))
-        number = f"{len(unknown):,} word{'s' * (len(unknown) != 1)}"
+        number = counted(len(unknown), "word")
         told.append(f"not in the vocabulary and left out of captions: {number}, e.g. {words}")
     return told
 
@@ -149,12 +143,9 @@ class Vocabulary:
         """Collect the words that occur at least `min_count` times, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenize(caption))
         words = [word for word, count in counts.items() if count >= min_count]
-        if not words:
-            raise DataError(
-                f"captions with words that occur {min_count} times or more",
-                f"{counted(len(counts), 'different word')}, all rarer",
-                "give more captions or lower min_count",
-            )
+        wanted = f"captions with words that occur {min_count} times or more"
+        found = f"{counted(len(counts), 'different word')}, all rarer"
+        require(words, DataError, wanted, found, "give more captions or lower min_count")
         return cls(sorted(words, key=lambda word: (-counts[word], word)))
 
     def __len__(self) -> int:
@@ -178,19 +169,12 @@ class Vocabulary:
         """
         if not isinstance(text, str):
             raise CaptionError("a caption as text", type(text).__name__, "pass a string")
-        if len(text) > MAX_CHARACTERS:
-            raise CaptionError(
-                f"a caption of at most {MAX_CHARACTERS:,} characters",
-                f"{len(text):,} characters",
-                "describe the picture in a sentence or two",
-            )
-        tokens = tokenize(text)
-        if not tokens:
-            raise WordlessCaptionError(
-                "a caption with at least one word",
-                "an empty caption" if not text.strip() else repr(text.strip()[:40]),
-                "describe the picture in a sentence, e.g. 'a small red bird'",
-            )
+        wanted, found = f"a caption of at most {MAX_CHARACTERS:,} characters", f"{len(text):,} characters"
+        fix = "describe the picture in a sentence or two"
+        require(len(text) <= MAX_CHARACTERS, CaptionError, wanted, found, fix)
+        tokens, found = tokenize(text), repr(text.strip()[:40]) if text.strip() else "an empty caption"
+        fix = "describe the picture in a sentence, e.g. 'a small red bird'"
+        require(tokens, WordlessCaptionError, "a caption with at least one word", found, fix)
         unknown = {each.word: each for each in self.unknown(text)}
         read = (unknown[word].replacement if word in unknown else word for word in tokens)
         words = [word for word in read if word is not None]
@@ -254,15 +238,10 @@ class Vocabulary:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Vocabulary:
         """Rebuild a vocabulary from `to_json`'s content."""
-        words = content.get("words")
-        good = (
-            content.get("schema") == SCHEMA
-            and isinstance(words, list)
-            and bool(words)
-            and all(isinstance(word, str) and word for word in words)
-            and len(set(words)) == len(words)
-        )
-        found = f"schema {content.get('schema')!r} with {type(words).__name__} of words"
+        schema, words = content.get("schema"), content.get("words")
+        texts = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+        good = schema == SCHEMA and texts and words and len(set(words)) == len(words)
+        found = f"schema {schema!r} with {type(words).__name__} of words"
         fix = "restore vocabulary.json from the checkpoint's source"
         require(good, CheckpointError, f"a word list of schema {SCHEMA}", found, fix)
         return cls(words)  # type: ignore[arg-type]

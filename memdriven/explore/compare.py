@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -24,8 +25,7 @@ WRONG = "wrong"
 """Beside the strategies: the item whose captions are least like the words."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One strategy: its references and the pictures so far, a seed each."""
 
     strategy: str
@@ -39,18 +39,11 @@ def across(
 ) -> Iterator[tuple[Row, ...]]:
     """Yield the table of strategies and seeds as each row begins, and after each picture.
 
-    Args:
-        pipe: the model.
-        request: what all pictures share; its references are those of its own strategy alone.
-        strategies: a row each; `WRONG` may be among them.
-
-    Raises:
-        CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
-            gives an empty row instead.
+    The request is what all pictures share; its references are those of its own strategy alone. Each strategy,
+    `WRONG` among them, is a row: an empty one where a caption has no `oracle`.
     """
     request = request.seeded()
-    own = request.strategy or pipe.config.retrieval.strategy
-    rows: tuple[Row, ...] = ()
+    own, rows = request.strategy or pipe.config.retrieval.strategy, tuple[Row, ...]()
     for strategy in strategies:
         if strategy == WRONG:
             far = Reference(least_alike(pipe, request.caption, request.exclude))
@@ -66,12 +59,11 @@ def across(
             rows = (*rows, Row(strategy, None))
             yield rows
             continue
-        before, pictures = rows, tuple[Image.Image, ...]()
-        rows = (*before, Row(strategy, prepared.retrieval))
+        rows = (*rows, Row(strategy, prepared.retrieval))
         yield rows
         for seed in request.seeds:
-            pictures = (*pictures, painted(pipe, prepared, seed))
-            rows = (*before, Row(strategy, prepared.retrieval, pictures))
+            pictures = (*rows[-1].pictures, painted(pipe, prepared, seed))
+            rows = (*rows[:-1], rows[-1]._replace(pictures=pictures))
             yield rows
 
 
@@ -86,12 +78,7 @@ def word_changes(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> tuple[PipelineOutput, PipelineOutput]:
-    """Paint a caption and an edited one with the first one's references and noise.
-
-    Raises:
-        ConfigError: both captions have the same words.
-        CaptionError, RetrievalError: as the pipeline's call.
-    """
+    """Paint a caption and an edited one, of other words, with the first one's references and noise."""
     other, wanted = request.caption.split() != edited.split(), "a caption in which a word is changed"
     require(other, ConfigError, wanted, "the same words", "change a word, e.g. the colour")
     before = pipe(request)
@@ -126,11 +113,7 @@ def mean_difference(pictures: Sequence[Image.Image]) -> float:
 
 
 def cosines(pipe: MemoryDrivenPipeline, caption: str) -> Tensor:
-    """Return the cosine of a caption with each item's best caption, (n,).
-
-    Raises:
-        CaptionError: the caption cannot be encoded.
-    """
+    """Return the cosine of a caption with each item's best caption, (n,)."""
     sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
     return sentence_scores(sentence, pipe.bank.sentence_keys, pipe.bank.caption_item, pipe.bank.n)[0]
 

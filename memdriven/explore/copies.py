@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from memdriven.data.images import to_tensor
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.copy_check import SUSPECT, percentile
 from memdriven.explore.compare import difference
@@ -36,6 +36,8 @@ SIDE = 32
 """Pictures are brought to this side first, whatever they come from."""
 COLOUR_SIDES = (4, 8, 16)
 DIRECTIONS, PLACES = 8, 8
+BLOCKS = [*(3 * side**2 for side in COLOUR_SIDES), DIRECTIONS * PLACES**2]
+"""Numbers of each part of the pyramid."""
 ALIKE_LAYOUT = 5.0
 """Percentile of the memory's pairs below which two pictures count as alike in pose and place."""
 ALIKE_COLOURS = 0.05
@@ -48,7 +50,7 @@ REFERENCE = 1_000
 Level = Literal["copy", "follows", "new"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Near:
     """How near a picture is to another one."""
 
@@ -58,33 +60,37 @@ class Near:
     index: int = -1
     """The other's row in the bank; -1 for one outside it."""
 
-    @property
-    def suspect(self) -> bool:
-        """Whether this near counts as a copy."""
-        return self.percentile < SUSPECT
 
+class Check(NamedTuple):
+    """What is found of one picture; the last three compare it with its first reference, if it has one."""
 
-@dataclass(frozen=True)
-class Likeness:
-    """In what a picture is like its reference."""
-
-    layout: float
+    nearest: list[Near]
+    """The pictures of the memory that are nearest, nearest first."""
+    own: list[Near]
+    """Its references that are outside the memory."""
+    layout: float = 100.0
     """By where edges are and how they run, whichever side is the darker one, pose and place: the share
     (0..100) of the memory's pairs that are nearer to each other than these two."""
-    subject: float
+    subject: float = 1.0
     """Mean difference of the colours where v is strong, at the subject, in 0..1."""
-    surroundings: float
+    surroundings: float = 1.0
     """The same where v is weak."""
+
+    @property
+    def best(self) -> Near:
+        """The nearest of all."""
+        return min([*self.nearest, *self.own])
 
     @property
     def same_layout(self) -> bool:
         """Whether nearly all pairs of the memory are less alike in pose and place."""
         return self.layout < ALIKE_LAYOUT
 
-    def level(self, nearest: Near) -> Level:
-        """Return how far the picture is a copy, given how near the nearest of the memory is."""
-        near = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
-        if nearest.suspect or near:
+    @property
+    def level(self) -> Level:
+        """How far the picture is a copy."""
+        alike = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
+        if alike or self.best.percentile < SUSPECT:
             return "copy"
         return "follows" if self.same_layout or self.surroundings < ALIKE_COLOURS else "new"
 
@@ -93,21 +99,17 @@ class CopySpace:
     """A bank's pictures in the space of the copy check."""
 
     def __init__(self, bank: MemoryBank, progress: Progress | None = None) -> None:
-        """Describe all pictures, and measure how near they are to each other.
-
-        Raises:
-            EvaluationError: fewer than three pictures.
-            BankError: a thumbnail is damaged.
-        """
+        """Describe all pictures, and measure how near they are to each other."""
         wanted = "three pictures in the memory or more"
         require(bank.n >= 3, EvaluationError, wanted, bank.n, "use a larger memory")
-        self._small = small_pictures(bank, range(bank.n), SIDE, progress)
+        self._small, self._ids = small_pictures(bank, range(bank.n), SIDE, progress), bank.ids
         self._last_seen = lru_cache(maxsize=1)(self._seen)
-        raw = _blocks(_images(self._small))
-        self._centres = [block.mean(dim=0) for block in raw]
-        centred = [block - centre for block, centre in zip(raw, self._centres, strict=True)]
-        self._scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in centred]
-        self.pictures = self._point(raw)  # (n, d)
+        raw = _pyramid(self._images())
+        self._centre = raw.mean(dim=0)
+        blocks = torch.split(raw - self._centre, BLOCKS, dim=1)
+        scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in blocks]
+        self._scale = torch.stack(scales).repeat_interleave(torch.tensor(BLOCKS))
+        self.pictures = (raw - self._centre) / self._scale  # (n, d)
 
         rows = torch.linspace(0, bank.n - 1, min(bank.n, REFERENCE)).round().long()
         gaps = [torch.cdist(part, self.pictures) for part in torch.split(self.pictures[rows], 100)]
@@ -118,6 +120,13 @@ class CopySpace:
         self.pairs = (first - second).norm(dim=1).double()
         """Distances of pairs by layout alone, (p,)."""
 
+    def check(self, output: PipelineOutput, count: int = 1) -> Check:
+        """Return what is found of an output's first picture, with `count` pictures of the memory."""
+        picture, window, used = output.images[0], output.windows[0], output.retrieval
+        own = [self.standing(picture, each.image, window) for each in used if each.id not in self._ids]
+        near = self.nearest(picture, count, window)
+        return Check(near, own, *self._likeness(output)) if len(used) else Check(near, own)
+
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
         """Return the pictures of the memory that are nearest, nearest first.
 
@@ -127,81 +136,72 @@ class CopySpace:
             window: the part of its memory that it could see: that part of each counts, too.
         """
         found = self._distances(picture, self.pictures, self._last_seen(window))
-        rows = found.argsort()[:count].tolist()
-        return [self._near(found[row], row) for row in rows]
+        return [self._near(found[row], row) for row in found.argsort()[:count].tolist()]
 
     def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
         """Return how near a picture is to one outside the memory, as `nearest` measures it."""
-        small = _small(other)
-        whole = self._point(_blocks(_images(small)))
-        return self._near(self._distances(picture, whole, self._seen(window, small))[0])
+        whole = _image(other)
+        found = self._distances(picture, self._point(whole), self._point(_through(whole, window)))
+        return self._near(found[0])
 
-    def likeness(self, output: PipelineOutput) -> Likeness | None:
-        """Return in what a picture is like its first reference, as its noise saw it; None without one."""
-        if not len(output.retrieval):
-            return None
+    def _likeness(self, output: PipelineOutput) -> tuple[float, float, float]:
+        """Return layout, subject and surroundings beside the first reference, as the noise saw it."""
         nothing = torch.empty(0)
         noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
         picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
-        first, second = _layout(_blocks(_images(_small(picture), _small(reference))))
+        first, second = _layout(_pyramid(torch.cat([_image(picture), _image(reference)])))
+        layout = percentile((first - second).norm()[None].double(), self.pairs)
         strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
-        colours = difference(picture, reference.resize(picture.size))[None]
-        colours = F.adaptive_avg_pool2d(colours, strong.shape[0])[0]
-        return Likeness(
-            layout=float(percentile((first - second).norm()[None].double(), self.pairs)),
-            subject=float(colours[strong > strong.quantile(0.75)].mean()),
-            surroundings=float(colours[strong < strong.median()].mean()),
-        )
+        gap = difference(picture, reference.resize(picture.size))
+        gap = F.adaptive_avg_pool2d(gap[None], strong.shape[0])[0]
+        subject, surroundings = gap[strong > strong.quantile(0.75)], gap[strong < strong.median()]
+        return float(layout), float(subject.mean()), float(surroundings.mean())
 
     def _near(self, distance: Tensor, row: int = -1) -> Near:
         return Near(float(distance), float(percentile(distance[None].double(), self.own)), row)
 
-    def _distances(self, picture: Image.Image, *others: Tensor | None) -> Tensor:
+    def _distances(self, picture: Image.Image, *others: Tensor) -> Tensor:
         """Return how far the nearer of others' points, each (n, d), are from a picture, (n,)."""
-        image = _images(_small(picture))
-        both = self._point(_blocks(torch.cat([image, image.flip(-1)])))
-        found = [torch.cdist(both, points).amin(dim=0) for points in others if points is not None]
-        return torch.stack(found).amin(dim=0)
+        image = _image(picture)
+        both = self._point(torch.cat([image, image.flip(-1)]))
+        return torch.stack([torch.cdist(both, points).amin(dim=0) for points in others]).amin(dim=0)
 
-    def _seen(self, window: Window, small: np.ndarray | None = None) -> Tensor | None:
-        """Return the points of what a window shows of the memory's pictures, or of others; None for all."""
-        if window == WHOLE:
-            return None
-        images = _images(self._small if small is None else small)
-        parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
-        return self._point(_blocks(parts))
+    def _seen(self, window: Window) -> Tensor:
+        """Return the points of what a window shows of the memory's pictures."""
+        return self.pictures if window == WHOLE else self._point(_through(self._images(), window))
 
-    def _point(self, blocks: list[Tensor]) -> Tensor:
-        parts = zip(blocks, self._centres, self._scales, strict=True)
-        return torch.cat([(block - centre) / scale for block, centre, scale in parts], dim=1)
+    def _images(self) -> Tensor:
+        return torch.from_numpy(self._small).permute(0, 3, 1, 2).float() / 255
+
+    def _point(self, images: Tensor) -> Tensor:
+        return (_pyramid(images) - self._centre) / self._scale
 
 
-def _small(picture: Image.Image) -> np.ndarray:
-    return np.array(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+def _image(picture: Image.Image) -> Tensor:
+    return to_tensor(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))[None]
 
 
-def _images(*pictures: np.ndarray) -> Tensor:
-    """Return bytes (..., side, side, 3) as one batch (n, 3, side, side) in 0..1."""
-    stacked = np.concatenate([each.reshape(-1, SIDE, SIDE, 3) for each in pictures])
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+def _through(images: Tensor, window: Window) -> Tensor:
+    """Return what a window shows of images (n, 3, side, side)."""
+    return images if window == WHOLE else seen_through(images, images.new_tensor([window] * len(images)))
 
 
-def _blocks(images: Tensor) -> list[Tensor]:
-    """Return the pyramid's blocks of pictures (n, 3, side, side), each (n, d)."""
+def _pyramid(images: Tensor) -> Tensor:
+    """Return the `BLOCKS` of images (n, 3, side, side) side by side, (n, d)."""
     blocks = [F.adaptive_avg_pool2d(images, side).flatten(1) for side in COLOUR_SIDES]
     light = images.mean(dim=1)  # (n, side, side)
     down, right = light[:, 1:, :-1] - light[:, :-1, :-1], light[:, :-1, 1:] - light[:, :-1, :-1]
     strength = torch.hypot(down, right)
     turn = (torch.atan2(down, right) / (2 * torch.pi) * DIRECTIONS).round().long() % DIRECTIONS
     towards = (turn[:, None] == torch.arange(DIRECTIONS)[:, None, None]) * strength[:, None]  # (n, 8, ...)
-    return [*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)]
+    return torch.cat([*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)], dim=1)
 
 
-def _layout(blocks: list[Tensor]) -> Tensor:
-    """Return where edges are and how they run, of pictures' blocks, (n, d), of length 1.
+def _layout(pyramids: Tensor) -> Tensor:
+    """Return where edges are and how they run, by the pyramid's last block, (n, d), of length 1.
 
     Opposite directions are one, and contrast does not count: the same bird before a dark ground stands as
     it did before a bright one.
     """
-    towards = blocks[-1].view(len(blocks[-1]), 2, -1)  # the directions and their opposites
+    towards = pyramids[:, -BLOCKS[-1] :].reshape(len(pyramids), 2, -1)  # the directions and their opposites
     return F.normalize(towards.sum(dim=1), dim=1)

@@ -54,11 +54,7 @@ def contents(picture: Image.Image) -> list[Image.Image]:
 
 
 def load_critic(checkpoint: Checkpoint) -> Critic | None:
-    """Return a checkpoint's D; None where it comes without.
-
-    Raises:
-        CheckpointError: the file does not hold one for this checkpoint's sentences.
-    """
+    """Return a checkpoint's D, None where it comes without (CheckpointError: not for its sentences)."""
     path = checkpoint.path / CRITIC
     if not path.is_file():
         return None
@@ -75,10 +71,7 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
         network = Discriminator(config, size, checkpoint.config.text.dim)
         load_weights(network, weights, str(path))
     except (KeyError, IndexError, ValueError) as error:
-        wanted, fix = (
-            f"the weights of a discriminator in {path}",
-            "remove the file, or put a fitting one there",
-        )
+        wanted, fix = f"a discriminator's weights in {path}", "remove the file, or put a fitting one there"
         raise CheckpointError(wanted, str(error)[:120], fix) from None
     return Critic(network.eval().requires_grad_(False), size)
 

@@ -7,9 +7,9 @@ the memory did is seen only by hiding a part of v and painting again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from PIL import Image, ImageOps
@@ -25,8 +25,6 @@ from memdriven.pipeline.request import Request
 
 CHANNELS = 6
 """Hidden channels of an ACM that are shown one by one."""
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the memory's features that are shown side by side."""
 LARGEST_MAP = 64
 """Maps of larger stages are averaged down to this side."""
 PLACES = 16
@@ -70,14 +68,28 @@ class Inside:
     """A stage each."""
     fusions: tuple[Fusion, ...]
     """In the order in which the picture passes them; none where the model uses no features."""
+    hidden: tuple[Image.Image, ...] = ()
+    """The picture without each of 4 x 4 parts of v, row by row (`hide`)."""
+
+    @property
+    def most_moved(self) -> float | None:
+        """What fills the scale of all maps of W; None where the memory moved none."""
+        return max(float(each.moved.max()) for each in self.fusions) or None
+
+    @cached_property
+    def gone(self) -> list[Tensor]:
+        """Where hiding each part changed the picture, (h, w) in 0..1, at most `LARGEST_MAP` px."""
+        return [_smaller(difference(self.pictures[-1], each)[None]) for each in self.hidden]
+
+    @property
+    def effects(self) -> Tensor:
+        """How much hiding each part changed the picture on average, (4, 4); 0 where none was hidden."""
+        gaps = [gap.mean() for gap in self.gone]
+        return torch.stack(gaps).view(BLOCKS, BLOCKS) if gaps else torch.zeros(BLOCKS, BLOCKS)
 
 
 def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
-    """Paint a request's first picture, and keep what passed through.
-
-    Raises:
-        CaptionError, RetrievalError, ConfigError: as the pipeline's call.
-    """
+    """Paint a request's first picture, and keep what passed through it."""
     prepared = pipe.prepare(request)
     noise = pipe.noise(request, prepared.request.seeds[0])
     query = pipe.retriever.query(request.caption)
@@ -96,15 +108,16 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
     )
 
 
-def hidden_parts(pipe: MemoryDrivenPipeline, seen: Inside) -> Iterator[Image.Image]:
-    """Yield the picture with each of 4 x 4 parts of v set to 0, row by row."""
-    step = PLACES // BLOCKS
+def hide(pipe: MemoryDrivenPipeline, seen: Inside) -> Inside:
+    """Return the same with `hidden`: painted again with each part of v set to 0."""
+    step, parts = PLACES // BLOCKS, list[Image.Image]()
     plain = Noise(seen.noise.z, seen.noise.epsilon)  # v is as the picture saw it already
     for place in range(BLOCKS**2):
         y, x = (step * part for part in divmod(place, BLOCKS))
         v = seen.v.clone()
         v[:, y : y + step, x : x + step] = 0
-        yield painted(pipe, replace(seen.prepared, v=v[None].to(seen.prepared.v)), plain)
+        parts.append(painted(pipe, replace(seen.prepared, v=v[None].to(seen.prepared.v)), plain))
+    return replace(seen, hidden=tuple(parts))
 
 
 def as_seen(image: Image.Image, noise: Noise) -> Image.Image:
@@ -113,29 +126,6 @@ def as_seen(image: Image.Image, noise: Noise) -> Image.Image:
         x, y, side = (share * image.width for share in noise.window)
         image = image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))
     return ImageOps.mirror(image) if noise.mirror else image
-
-
-def effect(picture: Image.Image, without: Image.Image) -> Tensor:
-    """Return where hiding changed the picture, (h, w) in 0..1, at most `LARGEST_MAP` px."""
-    return _smaller(difference(picture, without)[None])
-
-
-def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image]:
-    """Yield a picture for each of `STRENGTHS`: v times it, with the same words and noise.
-
-    Args:
-        pipe: a model trained on weakened memories (`train.p_fade` above 0).
-        request: all but the strength, which is left out of account.
-    """
-    whole = pipe.prepare(replace(request, memory=1.0))
-    for strength in STRENGTHS:
-        yield painted(pipe, replace(whole, v=whole.v * strength), whole.request.seeds[0])
-
-
-def strongest(v: Tensor, count: int) -> list[int]:
-    """Return the channels of v (c, h, w) with the largest v_global, largest first; none that are 0."""
-    means = v.mean(dim=(1, 2))
-    return [number for number in means.topk(min(count, len(v))).indices.tolist() if means[number] > 0]
 
 
 def _paint(

@@ -9,6 +9,7 @@ writes; or, without it, from the two directions in which the captions' keys diff
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -64,11 +65,7 @@ class Map:
 
 
 def read_map(bank: MemoryBank, path: Path) -> Map:
-    """Return a bank's map from a file, or by PCA where there is none of this bank.
-
-    Raises:
-        BankError: the file is damaged.
-    """
+    """Return a bank's map from a file (BankError: it is damaged), or by PCA where there is none of it."""
     directions = item_directions(bank)
     if path.is_file():
         try:
@@ -84,12 +81,7 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
 
 
 def renew_map(checkpoint: Path, *, steps: int = STEPS, progress: bool = True) -> None:
-    """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory.
-
-    Raises:
-        BankError: the memory is missing or damaged.
-        DataError: the disk is full or refuses writing.
-    """
+    """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory."""
     bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / FILE
     with suppress(BankError):  # a damaged one is written again
         if read_map(bank, path).stored:
@@ -173,11 +165,7 @@ def _bank_hash(bank: MemoryBank) -> str:
 def small_pictures(
     bank: MemoryBank, rows: Sequence[int], side: int, progress: Progress | None = None
 ) -> np.ndarray:
-    """Return the thumbnails of some rows at one size, uint8 (n, side, side, 3).
-
-    Raises:
-        BankError: a thumbnail is damaged.
-    """
+    """Return the thumbnails of some rows at one size, uint8 (n, side, side, 3)."""
     pictures = np.empty((len(rows), side, side, 3), np.uint8)
     for place, row in enumerate(rows):
         if progress and place % 200 == 0:
@@ -189,12 +177,11 @@ def small_pictures(
 def sheet(pictures: np.ndarray) -> tuple[Image.Image, int]:
     """Return pictures (n, side, side, 3) as one image, row by row, and how many stand in a row."""
     count, side = pictures.shape[:2]
-    columns = max(1, int(np.ceil(np.sqrt(count))))
-    lines = -(-count // columns)
-    tiles = np.zeros((lines * columns, side, side, 3), np.uint8)
-    tiles[:count] = pictures
-    grid = tiles.reshape(lines, columns, side, side, 3).swapaxes(1, 2)
-    return Image.fromarray(grid.reshape(lines * side, columns * side, 3)), columns
+    columns = math.isqrt(max(1, count) - 1) + 1
+    made = Image.new("RGB", (columns * side, -(-count // columns) * side))
+    for place, picture in enumerate(pictures):
+        made.paste(Image.fromarray(picture), (place % columns * side, place // columns * side))
+    return made, columns
 
 
 def mean_colours(pictures: np.ndarray) -> np.ndarray:

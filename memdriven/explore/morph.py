@@ -23,7 +23,6 @@ from memdriven.pipeline.request import Request
 PARTS = ("words", "memory", "z", "view")
 """What can move; `view` is the rest of the noise: epsilon, mirror and window."""
 MAX_FRAMES = 33
-FORMATS = ("GIF", "WEBP")
 
 
 class End(NamedTuple):
@@ -73,12 +72,7 @@ def between(start: End, end: End, moving: Collection[str], t: float) -> End:
 def frames(
     pipe: MemoryDrivenPipeline, start: Request, end: Request, moving: Collection[str], count: int
 ) -> Iterator[Image.Image]:
-    """Yield `count` pictures, two or more, both ends included: each request's first.
-
-    Raises:
-        CaptionError, RetrievalError: as the pipeline's call.
-        ConfigError: nothing moves, or an unknown part.
-    """
+    """Yield `count` pictures, two or more, both ends included: each request's first."""
     wanted, found = "something that moves: " + ", ".join(PARTS), ", ".join(map(str, moving))[:80] or "nothing"
     require(moving and set(moving) <= set(PARTS), ConfigError, wanted, found, "choose one or more")
     first, last = End.of(pipe, start), End.of(pipe, end)
@@ -87,7 +81,7 @@ def frames(
 
 
 def animation(pictures: Sequence[Image.Image], kind: str, ms: int = 90) -> bytes:
-    """Return pictures as an endless animation, there and back, of a kind of `FORMATS`."""
+    """Return pictures as an endless animation, there and back: a GIF or a WEBP."""
     first, *rest = [*pictures, *pictures[-2:0:-1]]
     buffer = io.BytesIO()
     quality = {"quality": 90, "method": 2} if kind == "WEBP" else {}

@@ -7,8 +7,7 @@ number counts as yes, partly or no stand beside each claim.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from PIL import Image
@@ -26,18 +25,7 @@ MODELS = ("best-of-8", "model")
 Holds = Literal["yes", "partly", "no"]
 Answered = tuple[str, Holds | None]
 """The measured answer in words, and whether the claim holds; None where nothing was measured."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper and how it is answered here."""
-
-    words: str
-    where: str
-    """Section, figure or table of the paper."""
-    see: str
-    """The tab or figure that shows it: a tab's id, or `figure 3`; empty for none."""
-    answer: Callable[[MemoryDrivenPipeline, Rows], Answered]
+Answer = Callable[[MemoryDrivenPipeline, "Rows"], Answered]
 
 
 class Rows(dict[tuple[str, str], Result]):
@@ -49,35 +37,29 @@ class Rows(dict[tuple[str, str], Result]):
         return found[0]
 
 
-@torch.inference_mode()
-def paint_rival(pipe: MemoryDrivenPipeline, rival: RivalGenerator, request: Request) -> Image.Image:
-    """Return what a GAN without a memory paints of a request's words at its first seed.
-
-    Raises:
-        CaptionError: the caption cannot be encoded.
-    """
-    z = torch.randn(1, rival.z_dim, generator=torch.Generator().manual_seed(request.seeded().seeds[0]))
-    sentence = pipe.retriever.query(request.caption).text.sentence
-    return to_picture(rival(z.to(sentence.device), sentence[:1].float()))
-
-
 def rows_of(pipe: MemoryDrivenPipeline) -> Rows:
-    """Return what was measured of this very checkpoint; results of other weights are left out.
-
-    Raises:
-        EvaluationError: its file of results is damaged.
-    """
+    """Return what was measured of this very checkpoint (EvaluationError: its file of results is damaged)."""
     found = read_results(pipe.checkpoint.path / RESULTS)
     own = (each for each in found if each.checkpoint_hash == pipe.checkpoint.hash and not each.variant)
     return Rows({(each.row, each.metric): each for each in own})
 
 
-def answers(pipe: MemoryDrivenPipeline) -> Mapping[Claim, Answered]:
-    """Return every claim with its answer.
+class Claim(NamedTuple):
+    """One claim of the paper and how it is answered here."""
 
-    Raises:
-        EvaluationError: the checkpoint's file of results is damaged.
-    """
+    words: str
+    where: str
+    """Section, figure or table of the paper."""
+    see: str
+    """The tab or figure that shows it: a tab's id, or `figure 3`; empty for none."""
+    answer: Answer
+
+
+CLAIMS: list[Claim] = []
+
+
+def answers(pipe: MemoryDrivenPipeline) -> Mapping[Claim, Answered]:
+    """Return every claim with its answer (EvaluationError: the checkpoint's file of results is damaged)."""
     rows, found = rows_of(pipe), dict[Claim, Answered]()
     for claim in CLAIMS:
         try:
@@ -87,6 +69,31 @@ def answers(pipe: MemoryDrivenPipeline) -> Mapping[Claim, Answered]:
     return found
 
 
+@torch.inference_mode()
+def paint_rival(pipe: MemoryDrivenPipeline, rival: RivalGenerator, request: Request) -> Image.Image:
+    """Return what a GAN without a memory paints of a request's words at its first seed."""
+    z = torch.randn(1, rival.z_dim, generator=torch.Generator().manual_seed(request.seeded().seeds[0]))
+    sentence = pipe.retriever.query(request.caption).text.sentence
+    return to_picture(rival(z.to(sentence.device), sentence[:1].float()))
+
+
+# ----------------------------------------------------------------------------------------------------
+# The claims, in the paper's order
+
+
+def _claim(words: str, where: str, see: str) -> Callable[[Answer], Answer]:
+    def kept(answer: Answer) -> Answer:
+        CLAIMS.append(Claim(words, where, see, answer))
+        return answer
+
+    return kept
+
+
+def _graded(partly: bool, wholly: bool) -> Holds:
+    return "no" if not partly else "yes" if wholly else "partly"
+
+
+@_claim("Realistic pictures, more so than purely parametric models", "Sec. 1, Fig. 1, Table 1", "figure 1")
 def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("fid_vgg", *names) for names in (MODELS, ("none",), ("real",)))
     rival = rows["rival", "fid_vgg"].value if ("rival", "fid_vgg") in rows else None
@@ -98,18 +105,21 @@ def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     return here, _graded(made <= min(none, rival or none), made < 1.5 * real)
 
 
+@_claim("The picture says what the text says", "Sec. 5.1, Table 1", "app")
 def _aligned(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("r_precision_judge", *names) for names in (MODELS, ("none",), ("real",)))
     here = f"R-precision by its own judge: {made:.1f}; without memory {none:.1f}; real pictures {real:.1f}."
     return here, _graded(made > none, made > 0.8 * real)
 
 
+@_claim("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", "inside")
 def _chosen(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     painted, shown = rows.value("asked_colours", "model", *MODELS), rows.value("asked_colours", "retrieved")
     here = f"References show {shown:.0%} of the colours named, the pictures painted from them {painted:.0%}."
     return here, _graded(painted > shown, painted > shown + 0.2)
 
 
+@_claim("No significant copy-and-paste problem", "Sec. 5.1, Fig. 3", "figure 3")
 def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     share = rows.value("copy_suspected", *MODELS)
     here = (
@@ -119,6 +129,7 @@ def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     return here, _graded(share <= 0.05, share <= 0.01)
 
 
+@_claim("Obviously different pictures by only changing z", "Sec. 5.1, Fig. 5", "figure 5")
 def _diverse(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     z, seed = (rows.value(f"diversity_{name}", *MODELS) for name in ("z", "seed"))
     drawn = "with the mirror and the window that a seed draws here too"
@@ -127,12 +138,14 @@ def _diverse(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     )
 
 
+@_claim("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", "inside")
 def _stages(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     sides = pipe.resolutions
     here = f"This checkpoint has {len(sides)}: {', '.join(map(str, sides))} px."
     return here, _graded(True, len(sides) == 3 and sides[-1] == 256)
 
 
+@_claim("No attention module in the whole architecture", "Sec. 5", "")
 def _no_attention(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     reads = pipe.checkpoint.attributes is not None and pipe.checkpoint.attributes.reader is not None
     reader = "The reader of captions, which is ours, attends over words; " if reads else ""
@@ -140,6 +153,7 @@ def _no_attention(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     return here, _graded(True, not reads)
 
 
+@_claim("Content information makes the discriminator more reliable", "Sec. 4.2, 5.2", "inside")
 def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     """Compare short trainings with and without content features, where the ablation's file is at hand."""
     runs = read_results(pipe.checkpoint.path.resolve().parent.parent / "docs" / ABLATION)
@@ -160,30 +174,9 @@ def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     return here, _graded(better == len(gains), False)
 
 
+@_claim("FID 10.49 and R-precision 73.87 on CUB", "Table 1", "table 1")
 def _elsewhere(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     here = (
         "Other pictures, another size and another form of FID: Table 1 below puts both in sight, not in rank."
     )
     return here, None
-
-
-def _graded(partly: bool, wholly: bool) -> Holds:
-    return "no" if not partly else "yes" if wholly else "partly"
-
-
-CLAIMS = (
-    Claim(
-        "Realistic pictures, more so than purely parametric models",
-        "Sec. 1, Fig. 1, Table 1",
-        "figure 1",
-        _realistic,
-    ),
-    Claim("The picture says what the text says", "Sec. 5.1, Table 1", "app", _aligned),
-    Claim("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", "inside", _chosen),
-    Claim("No significant copy-and-paste problem", "Sec. 5.1, Fig. 3", "figure 3", _no_copies),
-    Claim("Obviously different pictures by only changing z", "Sec. 5.1, Fig. 5", "figure 5", _diverse),
-    Claim("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", "inside", _stages),
-    Claim("No attention module in the whole architecture", "Sec. 5", "", _no_attention),
-    Claim("Content information makes the discriminator more reliable", "Sec. 4.2, 5.2", "inside", _content),
-    Claim("FID 10.49 and R-precision 73.87 on CUB", "Table 1", "table 1", _elsewhere),
-)

@@ -76,11 +76,6 @@ class Query:
     """The words that were encoded, for their weights."""
 
     @property
-    def sentence(self) -> Tensor:
-        """s (d,)."""
-        return self.text.sentence[0].float().cpu()
-
-    @property
     def known_words(self) -> Tensor:
         """e (t, d), without padding."""
         return self.text.words[0][self.text.mask[0]].float()
@@ -180,7 +175,8 @@ class Retriever:
 
         # Sentence level: a and b of all items, or of those near s.
         formula, shortlist = FORMULAS[strategy], max(k, self.config.shortlist)
-        found = self._candidates(query.sentence, strategy, shortlist, allowed)
+        sentence = query.text.sentence[0].float().cpu()
+        found = self._candidates(sentence, strategy, shortlist, allowed)
         coarse = formula[0].lower(), formula[1].lower()
         scores = self._fused(found, coarse)
 
@@ -188,7 +184,8 @@ class Retriever:
         if formula != coarse:
             found = _at(found, score.top(scores, shortlist))
             if "A" in formula[0]:
-                found["A"], found["captions"] = self._words_words(query, found["items"].tolist())
+                likely = [self._likely(sentence, item) for item in found["items"].tolist()]
+                found["A"], found["captions"] = self._words_words(query, likely)
             if "B" in formula[1]:
                 found["B"] = self._words_image(query, found["items"].tolist())
             scores = self._fused(found, formula)
@@ -314,9 +311,8 @@ class Retriever:
 
     # ---- Word level -----------------------------------------------------------------------------
 
-    def _words_words(self, query: Query, items: list[int]) -> tuple[Tensor, Tensor]:
-        """Score each item by its best caption, among its likeliest ones: scores, captions' rows (c,)."""
-        rows = [self._likely(query.sentence, item) for item in items]
+    def _words_words(self, query: Query, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Score each item by its best caption, of those in some rows: scores, captions' rows (c,)."""
         stored, mask = self.stored.words([row for own in rows for row in own])
         scores = score.words_words_scores(query.known_words.to(stored.device), stored, mask).cpu()  # (m,)
         highest, best = zip(

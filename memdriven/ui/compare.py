@@ -9,19 +9,7 @@ from memdriven.explore.compare import Row, across, difference, edit, word_change
 from memdriven.numbers import counted
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import (
-    explain,
-    explained,
-    figure,
-    image,
-    image_uri,
-    run_button,
-    section,
-    slider,
-    status,
-    tag,
-    thumbs,
-)
+from memdriven.ui.html import explain, explained, figure, image_uri, run_button, section, status, tag, thumbs
 from memdriven.ui.query import Compose
 from memdriven.ui.references import note
 
@@ -58,7 +46,7 @@ def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
         cells = [tag("div", tag("h3", name, class_="md-row-name"), used, class_="md-row-head")]
         for noise, picture in zip(noises, row.pictures, strict=False):
             label = f"{name}, {noise}"
-            shown = image(picture, label) + tag("span", noise, class_="md-tile-seed")
+            shown = html.image(picture, label) + tag("span", noise, class_="md-tile-seed")
             pick = {"type": "button", "class_": "md-tile md-pick", "aria_pressed": "false"}
             cells.append(tag("button", shown, **pick, data_label=label))
         blank = tag("span", class_="md-tile md-busy")
@@ -77,60 +65,49 @@ def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
     wanted = references.read(*query)
     before, after = edit(state.pipeline(), wanted, edited)
     ends = [(image_uri(each.images[0]), each.recipe.caption) for each in (before, after)]
-    gap = difference(before.images[0], after.images[0])
-    share = f"difference: {100 * float(gap.mean()):.1f} % on average"
-    where = "Map of where the two pictures differ"
     figures = [
-        *(
-            figure(shown, html.PICTURE_ALT.format(caption=words), name)
-            for name, (shown, words) in zip(("before", "after"), ends, strict=True)
-        ),
-        figure(html.wash(gap, "text"), where, share, class_="md-figure md-gap"),
+        figure(shown, html.PICTURE_ALT.format(caption=words), name)
+        for name, (shown, words) in zip(("before", "after"), ends, strict=True)
     ]
-    title = tag("h3", "The memory held fixed", class_="md-small-title")
-    made = tag(
-        "div",
+    gap = difference(before.images[0], after.images[0])
+    share, where = (
+        f"difference: {100 * float(gap.mean()):.1f} % on average",
+        "Map of where the two pictures differ",
+    )
+    figures.append(figure(html.wash(gap, "text"), where, share, class_="md-figure md-gap"))
+    parts = (
         tag("p", html.changed_words(word_changes(wanted.caption, edited)), class_="md-changed"),
         tag("div", *figures, class_="md-triple"),
-        tag("div", title, thumbs(before.retrieval)),
+        tag("div", tag("h3", "The memory held fixed", class_="md-small-title"), thumbs(before.retrieval)),
         html.slide(*ends),
-        class_="md-edit",
     )
-    yield made, status(f"Same noise (seed {wanted.seeds[0]}), same references, other words.")
+    line = f"Same noise (seed {wanted.seeds[0]}), same references, other words."
+    yield tag("div", *parts, class_="md-edit"), status(line)
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
+    sliding, options = html.script("slide.js"), html.event_options()
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
         explain("Each matching rule finds its own references.")
-        chosen = gr.CheckboxGroup(
-            [(label, value) for value, label in NAMES.items()],
-            value=DEFAULT,
-            label="Matching rules",
-            elem_id="compare-strategies",
-            elem_classes="md-choice",
-        )
+        rules = ((label, value) for value, label in NAMES.items())
+        chosen = html.choice(gr.CheckboxGroup, "compare-strategies", "Matching rules", rules, value=DEFAULT)
         with gr.Row(elem_classes="md-tools"):
-            seeds = slider("compare-seeds", "Noises side by side", 1, MAX_SEEDS, 1, 1)
+            seeds = html.slider("compare-seeds", "Noises side by side", 1, MAX_SEEDS, 1, 1)
             run = run_button("Compare", "compare-run")
-        made = html.panel(note(COMPARE_EMPTY), elem_id="compare-table", js_on_load=html.script("slide.js"))
+        made = html.panel(note(COMPARE_EMPTY), elem_id="compare-table", js_on_load=sliding)
         section("text", "Another word, same noise, same memory")
         explain("Noise and references stay those of your caption. What did the word do?")
         with gr.Row(elem_classes="md-tools"):
+            label, example = "Change one word", "your caption with another word"
             words = gr.Textbox(
-                label="Change one word",
-                max_lines=2,
-                elem_id="edit-words",
-                scale=4,
-                placeholder="your caption with another word",
-                min_width=220,
+                label=label, placeholder=example, max_lines=2, scale=4, elem_id="edit-words", min_width=220
             )
             take = gr.Button("Copy my caption", elem_id="edit-take", elem_classes="md-quiet", min_width=120)
             paint = run_button("Show the difference", "edit-run", min_width=120)
-        changed = html.panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=html.script("slide.js"))
+        changed = html.panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=sliding)
     take.click(None, compose.caption, words, js="caption => caption")
-    options = html.event_options()
     return [
         run.click(table, [chosen, seeds, *compose.whole_query], [made, compose.status], **options),
         paint.click(change, [words, *compose.whole_query], [changed, compose.status], **options),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near
+from memdriven.explore.copies import ALIKE_COLOURS, Check, CopySpace, Level, Near
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explain, explained, figure, image_uri, row, run_button, status, tag
+from memdriven.ui.html import explained, figure, image_uri, row, status, tag
 from memdriven.ui.picture import is_moment
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import note
@@ -65,72 +65,63 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
 
 def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
-    memory, bank = space(pipe).result(), pipe.bank
-    made, window = output.images[0], output.windows[0]
-    near = memory.nearest(made, SHOWN, window)
-    cells = []
-    for rank, each in enumerate(near, start=1):
-        item = bank.item(each.index)
-        words = tag("b", f"No. {rank}", class_="md-rank") + tag("span", standing(each))
+    checked, bank, used = space(pipe).result().check(output, SHOWN), pipe.bank, list(output.retrieval)
+    cells, own = [], [each for each in used if each.id not in bank.ids]
+    for rank, near in enumerate(checked.nearest, start=1):
+        item = bank.item(near.index)
+        words = tag("b", f"No. {rank}", class_="md-rank") + tag("span", standing(near))
         if item.id in output.retrieval.ids:
             words += tag("span", "was its reference", class_="md-own")
-        alt = html.CARD_ALT.format(rank=rank, caption=item.captions[0])
-        shown = image_uri(bank.thumbnail(each.index))
-        cells.append(figure(shown, alt, words, title=item.captions[0], data_id=item.id))
-    parts, found = [row("md-near", cells)], {bank.ids[each.index] for each in near}
-    cells, rest = [], []
-    for reference in output.retrieval:
-        if reference.id in bank.ids:
-            rest += [] if reference.id in found else [reference]
-        else:  # the visitor's own
-            near.append(memory.standing(made, reference.image, window))
-            told = tag("span", standing(near[-1]))
-            cells.append(figure(image_uri(reference.image), f"Your own image {len(cells) + 1}", told))
-    if cells:
-        parts += [_title("Your own images that it drew on"), row("md-near", cells)]
+        alt, shown = html.CARD_ALT.format(rank=rank, caption=item.captions[0]), bank.thumbnail(near.index)
+        cells.append(figure(image_uri(shown), alt, words, title=item.captions[0], data_id=item.id))
+    parts = [row("md-near", cells)]
+    if own:
+        told = (tag("span", standing(near)) for near in checked.own)
+        names = (f"Your own image {number}" for number in range(1, len(own) + 1))
+        cells = [figure(image_uri(each.image), *said) for each, *said in zip(own, names, told, strict=True)]
+        title = "Your own images that it drew on"
+        parts += [tag("h3", title, class_="md-small-title"), row("md-near", cells)]
+    shown_ids = {bank.ids[near.index] for near in checked.nearest}
+    rest = [each for each in used if each.id in bank.ids and each.id not in shown_ids]
     if rest:
-        parts += [_title("References that are not among the nearest"), html.thumbs(rest)]
-    best = min(near, key=lambda each: each.distance)
+        title = "References that are not among the nearest"
+        parts += [tag("h3", title, class_="md-small-title"), html.thumbs(rest)]
+    # A line from copy to new with a mark for each of the nearest.
+    places = (each.percentile for each in (*checked.nearest, *checked.own))
+    marks = (tag("span", class_="md-mark", style=f"left:{place:.1f}%") for place in places)
+    line = tag("div", *marks, class_="md-scale-line", role="img", aria_label=standing(checked.best))
+    ends = tag("div", tag("span", "a copy"), tag("span", "entirely new"), class_="md-scale-ends")
     alt = html.PICTURE_ALT.format(caption=output.recipe.caption)
-    return tag(
-        "div",
-        verdict(memory.likeness(output), best),
-        _scale(near, best),
-        tag("div", figure(image_uri(made), alt, "the result"), tag("div", *parts), class_="md-copy-pair"),
-        html.hint(
-            "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; no "
-            "network takes part. A blurred picture lies far from everything, so look as well."
-        ),
-        class_="md-copy",
+    made = figure(image_uri(output.images[0]), alt, "the result")
+    how = (
+        "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; no "
+        "network takes part. A blurred picture lies far from everything, so look as well."
     )
+    pair = tag("div", made, tag("div", *parts), class_="md-copy-pair")
+    scale = tag("div", line, ends, class_="md-scale")
+    return tag("div", verdict(checked, bool(used)), scale, pair, html.hint(how), class_="md-copy")
 
 
-def _title(words: str) -> str:
-    return tag("h3", words, class_="md-small-title")
-
-
-def verdict(likeness: Likeness | None, nearest: Near) -> str:
+def verdict(checked: Check, referred: bool) -> str:
     """Return which of three levels a picture is on, and in what it is like its reference."""
-    level: Level = "copy" if nearest.suspect else "new"
     told = "No reference took part."
-    if likeness is not None:
-        level = likeness.level(nearest)
-        lines = [_alike("pose and place", likeness.same_layout)]
-        around, own = likeness.surroundings, likeness.subject
-        for name, gap in (("the colours around it", around), ("its own colours, where v is strong", own)):
-            lines.append(_alike(f"{name} ({gap:.0%} apart on average)", gap < ALIKE_COLOURS))
+    if referred:
+        around, own = checked.surroundings, checked.subject
+        alike = {
+            "pose and place": checked.same_layout,
+            f"the colours around it ({around:.0%} apart on average)": around < ALIKE_COLOURS,
+            f"its own colours, where v is strong ({own:.0%} apart on average)": own < ALIKE_COLOURS,
+        }
+        words = {name: "alike" if same else "unlike" for name, same in alike.items()}
+        lines = (tag("li", tag("b", word, class_=f"md-is-{word}"), f" {n}") for n, word in words.items())
         told = tag("ul", *lines, class_="md-alike")
-    steps = []
-    for name, (short, _) in LEVELS.items():
-        steps.append(tag("li", short, aria_current="true" if name == level else None))
-    line = tag("strong", LEVELS[level][1]) + " " + tag("span", standing(nearest))
-    said = tag("p", line, class_="md-verdict", data_level=level)
+    steps = (
+        tag("li", short, aria_current="true" if name == checked.level else None)
+        for name, (short, _) in LEVELS.items()
+    )
+    line = tag("strong", LEVELS[checked.level][1]) + " " + tag("span", standing(checked.best))
+    said = tag("p", line, class_="md-verdict", data_level=checked.level)
     return tag("ol", *steps, class_="md-levels") + said + told
-
-
-def _alike(name: str, same: bool) -> str:
-    word = "alike" if same else "unlike"
-    return tag("li", tag("b", word, class_=f"md-is-{word}"), f" {name}")
 
 
 def standing(near: Near) -> str:
@@ -138,26 +129,15 @@ def standing(near: Near) -> str:
     return f"{near.percentile:.0f} % of the memory's own pictures have a closer neighbour than this one."
 
 
-def _scale(near: Sequence[Near], best: Near) -> str:
-    """Return a line from copy to new with a mark for each of the nearest."""
-    marks = (tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near)
-    return tag(
-        "div",
-        tag("div", *marks, class_="md-scale-line", role="img", aria_label=standing(best)),
-        tag("div", tag("span", "a copy"), tag("span", "entirely new"), class_="md-scale-ends"),
-        class_="md-scale",
-    )
-
-
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Copy check", id="copies"):
         html.section("memory", "Is it a copy?")
-        explain(
+        html.explain(
             "Looks for the pictures of the memory that are nearest to the result, by their pixels and not "
             "by the features that the model was given."
         )
-        run = run_button("Check this picture", "copy-run")
+        run = html.run_button("Check this picture", "copy-run")
         made = html.panel(note(EMPTY), elem_id="copy-result")
     asked, shown = [compose.current, *compose.whole_query], [made, compose.status]
     return [run.click(check, asked, shown, **html.event_options())]

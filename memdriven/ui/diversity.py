@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.numbers import is_number
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explain, explained, image, row, section, slider, status, tag
+from memdriven.ui.html import explained, section, status, tag
 from memdriven.ui.picture import recipe_of
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import MEMORY_EMPTY, again, note
@@ -55,23 +55,25 @@ class Grid(NamedTuple):
 
 def empty_grid() -> str:
     """Return the grid before its first use: nine blank tiles and a sentence."""
-    blank = tag("li", tag("span", class_="md-tile")) * len(NUMBERS)
+    blank = tag("ol", tag("li", tag("span", class_="md-tile")) * 9, class_="md-grid", aria_hidden="true")
     words = tag("p", "Nine pictures of one caption appear here, side by side.", class_="md-grid-note")
-    return tag("div", tag("ol", blank, class_="md-grid", aria_hidden="true"), words, class_="md-grid-empty")
+    return tag("div", blank, words, class_="md-grid-empty")
 
 
 def grid(pictures: Sequence[Image.Image]) -> str:
     """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that keeps its z."""
     cells = []
-    for picture, number in zip(pictures, NUMBERS, strict=False):
+    for place, number in enumerate(NUMBERS):
+        if place >= len(pictures):
+            waiting = {"role": "img", "aria_label": f"Variation {place + 1}, waiting"}
+            cells.append(tag("span", class_="md-tile md-busy", **waiting))
+            continue
         label = f"Variation {number}" if number else "The picture itself"
-        inside = image(picture, label) + tag("span", label, class_="md-tile-seed")
+        shown = html.image(pictures[place], label) + tag("span", label, class_="md-tile-seed")
         kind = "md-tile" if number else "md-tile md-tile-centre"
-        cells.append(tag("button", inside, type="button", class_=kind, data_seed=number, title=label))
-    for place in range(len(pictures) + 1, len(NUMBERS) + 1):
-        label = f"Variation {place}, waiting"
-        cells.append(tag("span", class_="md-tile md-busy", role="img", aria_label=label))
-    return row("md-grid", cells)
+        about = {"type": "button", "class_": kind, "title": label}
+        cells.append(tag("button", shown, **about, data_act="adopt", data_seed=number))
+    return html.row("md-grid", cells)
 
 
 Made = Iterator[tuple[str, str, Grid | None, str]]
@@ -104,47 +106,32 @@ def _grids(request: Request, strength: float) -> Made:
         line = f"Painting variation {min(len(by_z) + 1, len(NUMBERS))} of {len(NUMBERS)}."
         yield shown, grid(by_z), made, status(line, busy=True)
     # The same words and noise with each of the next references in line alone.
-    retrieval = prepared.retrieval
+    retrieval, by_memory = prepared.retrieval, [by_z[NUMBERS.index(0)]]
     strategy = None if retrieval.strategy in CONTROLS else retrieval.strategy
     found = pipe.retrieve(request.caption, strategy, min(pipe.bank.n, OTHERS + len(retrieval)))
-    by_memory = [by_z[NUMBERS.index(0)]]
     for each in [name for name in found.ids if name not in retrieval.ids][:OTHERS]:
         other = replace(prepared.request, strategy=found.strategy, references=(Reference(each),), k=1)
         by_memory.append(painted(pipe, pipe.prepare(other), made.recipe.seed))
-    line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
-    yield shown, grid(by_z) + _distance(by_z, by_memory), made, status(line)
-
-
-def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
-    """Return how far pictures of other z are from each other, beside pictures of other references."""
     parts = []
     for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory")):
         if len(pictures) > 1:
             share = f"{name}: {100 * mean_difference(pictures):.1f} %"
             parts.append(tag("strong", share, class_=f"md-by-{kind}"))
-    return tag("p", *parts, tag("span", APART, class_="md-hint"), class_="md-distance")
+    apart = tag("p", *parts, tag("span", APART, class_="md-hint"), class_="md-distance")
+    line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
+    yield shown, grid(by_z) + apart, made, status(line)
 
 
+@explained()
 def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
     """Show a chosen tile's picture with its noise and the grid's own references; return what changes."""
-    try:
-        if made is None:
-            wanted = "a variation of a grid that is still there"
-            raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
-        number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-    except MemDrivenError as error:
-        return {"status": html.failure(error)}
+    if made is None:
+        wanted = "a variation of a grid that is still there"
+        raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
+    number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
     recipe = made.tile(min(number, len(NUMBERS)))
     shown = restored(recipe, steering, "The variation is kept, with its noise.")
     return shown if "result" in shown else {"status": shown["status"]}
-
-
-_ON_LOAD = """
-element.addEventListener('click', event => {
-  const tile = event.target.closest('[data-seed]');
-  if (tile) trigger('click', {seed: tile.dataset.seed});
-});
-"""
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
@@ -152,15 +139,15 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
-            explain(
+            html.explain(
                 "Only z moves; caption, references, mirror and window stay. The picture itself is in the "
                 "middle. Choose one to keep its z."
             )
             with gr.Row(elem_id="grid-actions"):
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
-                far = slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
-            drawn = html.panel(empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
+                far = html.slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
+            drawn = html.panel(empty_grid(), elem_id="grid", js_on_load=html.CLICKS)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
             memory = html.panel(note(MEMORY_EMPTY), elem_id="grid-memory")

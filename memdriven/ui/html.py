@@ -348,6 +348,11 @@ def slider(
     )
 
 
+def choice(kind: type, name: str, label: str, options: Iterable[tuple[str, str]], **more: Any) -> Any:
+    """Add a `gr.Radio` or `gr.CheckboxGroup` whose (label, value) options stand side by side."""
+    return kind(list(options), label=label, elem_id=name, **{"elem_classes": "md-choice", **more})
+
+
 def explain(words: str) -> None:
     """Add a quiet line that explains."""
     panel(hint(words))

@@ -16,23 +16,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from memdriven.errors import ConfigError, require
+from memdriven.errors import ConfigError
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import gr, html, lessons, state
-from memdriven.ui.html import (
-    BESIDE,
-    READY,
-    button,
-    explain,
-    explained,
-    hint,
-    panel,
-    run_button,
-    status,
-    tag,
-    text,
-)
-from memdriven.ui.lessons import Lesson, questions
+from memdriven.ui.html import BESIDE, READY, hint, panel, status, tag, text
+from memdriven.ui.lessons import Lesson, Question, questions
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import note
 
@@ -57,19 +45,14 @@ the browser alone sees both, and puts such a result away again."""
 
 
 def lesson_of(chosen: object) -> Lesson:
-    """Return a lesson by its id.
-
-    Raises:
-        ConfigError: there is none of that id.
-    """
-    found = lessons.lessons().get(chosen) if isinstance(chosen, str) else None
-    wanted = f"a lesson: {', '.join(lessons.lessons())}"
-    require(found, ConfigError, wanted, shown(chosen), "choose one above")
-    assert found is not None
-    return found
+    """Return a lesson by its id (ConfigError: there is none of that id)."""
+    known = lessons.lessons()
+    if not isinstance(chosen, str) or chosen not in known:
+        raise ConfigError(f"a lesson: {', '.join(known)}", shown(chosen), "choose one above")
+    return known[chosen]
 
 
-@explained(None, note(EMPTY))
+@html.explained(None, note(EMPTY))
 def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
     """Yield what came true (at the end), the experiment so far, and the status."""
     lesson = lesson_of(chosen)
@@ -86,35 +69,32 @@ def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
 
 def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.Button]:
     """Return the prediction, judged by the run's outcome, why, and the way on; hide the button."""
-    lesson = lesson_of(chosen)
-    of, answer, measured = outcome if isinstance(outcome, tuple) else ("", None, "")
-    if of != lesson.id:
-        answer, measured = None, ""
+    lesson, answer, measured = lesson_of(chosen), None, ""
+    if isinstance(outcome, tuple) and outcome[0] == lesson.id:
+        _, answer, measured = outcome
     said = lesson.options.index(str(predicted)) if predicted in lesson.options else None
+    verdict, judged = "open", "None of the answers came true."
     if said is None:
-        verdict, judged = "open", "You made no prediction."
-    elif answer is None:
-        verdict, judged = "open", "None of the answers came true."
-    elif said == answer:
-        verdict, judged = "right", "You were right."
-    else:
-        verdict, judged = "wrong", "It came otherwise."
-    own = tag("q", text("none" if said is None else lesson.options[said]))
-    head = (tag("strong", judged), " ", tag("span", "Your prediction: ", own))
-    lines = [tag("p", *head, class_="md-judged", data_verdict=verdict)]
+        judged = "You made no prediction."
+    elif answer is not None:
+        right = said == answer
+        verdict, judged = ("right", "You were right.") if right else ("wrong", "It came otherwise.")
+    own = tag("span", "Your prediction: ", tag("q", text("none" if said is None else predicted)))
+    lines = [tag("p", tag("strong", judged), " ", own, class_="md-judged", data_verdict=verdict)]
     if measured:
         lines.append(tag("p", text(measured), class_="md-measured"))
     if answer is not None:
         came = "" if verdict == "right" else tag("b", text(lesson.options[answer]), ". ")
         lines.append(tag("p", came, text(lesson.outcomes[answer])))
     lines += [tag("p", text(line)) for line in lesson.reveal]
-    titles = {each.id: each.title for each in lessons.lessons().values()} | {
-        AFTER: "the four questions again"
-    }
-    place = list(titles).index(lesson.id) + 1
-    following = list(titles)[place]
-    forward = button(f"Next: {titles[following]} \u2192", data_act="next", data_lesson=following)
-    where = tag("span", f"Lesson {place} of {len(titles) - 1}", class_="md-hint")
+    ways = [
+        *((each.title, each.id) for each in lessons.lessons().values()),
+        ("the four questions again", AFTER),
+    ]
+    place = ways.index((lesson.title, lesson.id)) + 1
+    title, following = ways[place]
+    forward = html.button(f"Next: {title} \u2192", data_act="next", data_lesson=following)
+    where = tag("span", f"Lesson {place} of {len(ways) - 1}", class_="md-hint")
     lines.append(tag("p", forward, where, class_="md-onward"))
     return tag("div", *lines, class_=f"md-reveal md-{lesson.highlight}"), gr.Button(visible=False)
 
@@ -127,22 +107,18 @@ def lesson_html(lesson: Lesson) -> str:
         terms.append(tag("b", word, class_=f"md-{kind}{about}") if kind else f" {word} ")
     subject, caption, other = state.subject(), lesson.request.caption, ""
     if subject and subject not in caption.split():
-        other = hint(
-            f"Written for another model: this one knows {subject}s. Run it with a caption of your own."
-        )
+        other = f"Written for another model: this one knows {subject}s. Run it with a caption of your own."
     notes = (tag("li", text(line)) for line in lesson.notes)
-    return tag(
-        "article",
+    parts = (
         tag("p", *terms, class_="md-equation"),
         tag("h2", text(lesson.title), tag("small", f" {lesson.minutes} min")),
         *(tag("p", text(line)) for line in lesson.text),
         tag("p", tag("q", text(caption)), class_="md-quote"),
-        other,
+        hint(other) if other else "",
         tag("details", tag("summary", "For teachers"), tag("ul", *notes), class_="md-teacher"),
         tag("p", text(lesson.question), class_="md-question"),
-        class_="md-lesson",
-        data_lesson=lesson.id,
     )
+    return tag("article", *parts, class_="md-lesson", data_lesson=lesson.id)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -166,17 +142,18 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
     visit = {"id": secrets.token_hex(6)} | visit | {when: sum(right)}
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     record = {"visit": visit["id"], "when": when, "answers": places, "right": visit[when], "time": moment}
-    where = f"Kept without a name in {answers_file()}."
-    if not _write(record):
-        where = "Your answers could not be kept in a file."
+    where = "Your answers could not be kept in a file."
+    if _write(record):
+        where = f"Kept without a name in {answers_file()}."
     made = tag("p", "Thank you. Now the lessons; you will meet these questions again.")
     if when == AFTER:
         before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
         rows = []
         for good, each in zip(right, asked, strict=True):
-            mark = tag("b", "\u2713" if good else "\u2717")
             answer = tag("em", text(each.options[each.answer or 0]))
-            rows.append(tag("li", mark, text(f" {each.question} "), answer))
+            rows.append(
+                tag("li", tag("b", "\u2713" if good else "\u2717"), text(f" {each.question} "), answer)
+            )
         made = tag("p", tag("strong", f"{before}Now: {visit[when]} of {len(asked)}."))
         made += tag("ul", *rows, class_="md-answered")
         where = f"{summary()} {where}"
@@ -220,58 +197,39 @@ def _write(record: Mapping[str, Any]) -> bool:
 # The tab
 
 
+def _options(asked: Question, label: str, name: str) -> gr.Radio:
+    return gr.Radio(list(asked.options), label=label, elem_classes="md-answers", elem_id=name)
+
+
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     known = lessons.lessons()
     first = next(iter(known.values()))
-    choices = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
+    titles = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
+    choices = [("Four questions", BEFORE), *titles, ("The same four", AFTER)]
+    minutes = sum(each.minutes for each in known.values())
     with gr.Tab("Learn", id="learn"):
         # In the tab: what stands between two tabs, Gradio takes for one.
         outcome = gr.State(None, time_to_live=STATE_SECONDS)
         visit = gr.State({}, time_to_live=STATE_SECONDS)
         gone = "There is no lesson of that name. Choose one below."
         panel(tag("p", gone, class_="md-error", role="alert", hidden=True), elem_id="lesson-gone")
-        chosen = gr.Radio(
-            [("Four questions", BEFORE), *choices, ("The same four", AFTER)],
-            value=first.id,
-            label="Lessons",
-            show_label=False,
-            elem_id="lesson-choice",
-            elem_classes="md-choice",
-        )
-        minutes = sum(each.minutes for each in known.values())
-        explain(f"{minutes} minutes in all. Answer the four questions before and after.")
+        chosen = html.choice(gr.Radio, "lesson-choice", "Lessons", choices, value=first.id, show_label=False)
+        html.explain(f"{minutes} minutes in all. Answer the four questions before and after.")
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:
             with gr.Column(elem_id="lesson-column", min_width=280):
                 words = panel(lesson_html(first), elem_id="lesson")
-                answer = gr.Radio(
-                    list(first.options),
-                    label="Predict first",
-                    elem_id="lesson-answer",
-                    elem_classes="md-answers",
-                )
-                own = gr.Textbox(
-                    label="Your own caption (if you like)",
-                    placeholder=first.request.caption,
-                    max_lines=2,
-                    elem_id="lesson-own",
-                )
-                start = run_button("Run", "lesson-run", interactive=False)
+                answer = _options(first, "Predict first", "lesson-answer")
+                label, example = "Your own caption (if you like)", first.request.caption
+                own = gr.Textbox(label=label, placeholder=example, max_lines=2, elem_id="lesson-own")
+                start = html.run_button("Run", "lesson-run", interactive=False)
             with gr.Column(elem_id="lesson-shown", min_width=300):
                 made = panel(note(EMPTY), elem_id="lesson-result", js_on_load=html.script("inside.js"))
                 open_ = gr.Button("Reveal", visible=False, elem_id="lesson-reveal", elem_classes="md-run")
                 judged = panel(elem_id="lesson-told", js_on_load=html.CLICKS)
         with gr.Column(visible=False, elem_id="questions") as quiz:
-            asked = [
-                gr.Radio(
-                    list(each.options),
-                    label=each.question,
-                    elem_classes="md-answers",
-                    elem_id=f"question-{n}",
-                )
-                for n, each in enumerate(questions(), 1)
-            ]
-            save = run_button("Keep my answers", "questions-keep")
+            asked = [_options(each, each.question, f"question-{n}") for n, each in enumerate(questions(), 1)]
+            save = html.run_button("Keep my answers", "questions-keep")
             thanks = panel(elem_id="questions-told")
 
     def choose(chosen: object) -> dict[Any, Any]:

@@ -12,18 +12,17 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.explore.compare import carries, cosines, difference, least_alike, mean_difference, painted
 from memdriven.explore.critic import contents
-from memdriven.explore.inside import BLOCKS, PLACES, as_seen, effect, hidden_parts, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, as_seen, hide, look_inside
 from memdriven.numbers import is_whole, parse_json
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
-from memdriven.ui import copies, state, walk
-from memdriven.ui.html import EQUATION, bars, figure, hint, histogram, image_uri, row, tag, text, thumbs
+from memdriven.ui import copies, html, inside, state
+from memdriven.ui.html import EQUATION, figure, hint, image_uri, row, tag, text, thumbs
 from memdriven.ui.references import note
 
 SCHEMA = "memdriven.lesson/2"
@@ -68,11 +67,7 @@ class Lesson(Question):
 
 @cache
 def lessons() -> dict[str, Lesson]:
-    """Return all lessons by id, in their order.
-
-    Raises:
-        DataError: a file is not a lesson.
-    """
+    """Return all lessons by id, in their order (DataError: a file is not a lesson)."""
     named = sorted((each.name, each) for each in FOLDER.iterdir() if each.name[0].isdigit())
     read = [read_lesson(file.read_text("utf-8"), name) for name, file in named]
     return {lesson.id: lesson for lesson in read}
@@ -86,11 +81,7 @@ def questions() -> tuple[Question, ...]:
 
 
 def read_lesson(content: str, name: str) -> Lesson:
-    """Return the lesson in a file's JSON.
-
-    Raises:
-        DataError: it is not one.
-    """
+    """Return the lesson in a file's JSON (DataError: it is not one)."""
     try:
         values = _tuples(parse_json(content))
         schema, recipe = values.pop("schema"), dict(values.pop("recipe"))
@@ -106,8 +97,8 @@ def read_lesson(content: str, name: str) -> Lesson:
             "answer": lesson.answer in (None, *range(len(lesson.options))),
             "seeds": len(lesson.request.seeds) == 1,
         }
-        for wrong in (each for each, good in known.items() if not good):
-            raise ValueError(f"{wrong} not of this schema")
+        if not all(known.values()):
+            raise ValueError(f"{', '.join(each for each in known if not known[each])} not of this schema")
     except (ValueError, KeyError, TypeError, AttributeError, MemDrivenError) as error:
         wanted, fix = f"a lesson ({SCHEMA}) in {name}", "compare it with the lessons beside it"
         raise DataError(wanted, str(error)[:120], fix) from None
@@ -167,7 +158,7 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
             cells.append(figure(image_uri(pipe.bank.thumbnail(place)), item.captions[0], told))
         tops.append(float(found.max()))
         title = tag("h3", tag("q", text(caption)), class_="md-row-name")
-        rows += title + histogram(found, tops[-1:]) + row("md-nearest", cells)
+        rows += title + html.histogram(found, tops[-1:]) + row("md-nearest", cells)
         yield Ran(rows)
     answer = 0 if tops[0] < 0.4 else 1 if tops[0] < 0.8 else 2
     yield Ran(rows, answer, f"The best of {pipe.bank.n:,} has a cosine of {tops[0]:.2f}.")
@@ -175,17 +166,12 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
 
 def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Paint with none, half and all of the memory, and with the wrong one."""
-    references = pipe.prepare(request).retrieval.shares
+    yield from map(Ran, map(note, copies.describing(pipe)))
+    given, far = pipe.prepare(request).retrieval.shares, Reference(least_alike(pipe, request.caption))
     shares = (0.0, 0.5, 1.0) if state.offers_memory() else (0.0, 1.0)
-    kinds = {
-        f"{each:.0%} of the memory": replace(request, references=references, memory=each) for each in shares
-    }
-    far = Reference(least_alike(pipe, request.caption))
-    kinds["the wrong memory"] = replace(request, references=(far,))
-    for line in copies.describing(pipe):
-        yield Ran(note(line))
-    cells, named, seen = [], 0, 0
-    for name, each in kinds.items():
+    kinds = {f"{each:.0%} of the memory": replace(request, references=given, memory=each) for each in shares}
+    cells = []
+    for name, each in (kinds | {"the wrong memory": replace(request, references=(far,))}).items():
         output = pipe(each)
         said = [one.holds for one in (output.claims[0] if output.claims else ()) if one.said == "named"]
         named, seen = len(said), sum(said)
@@ -193,8 +179,7 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         used = thumbs(output.retrieval if each.memory else None)
         cells.append(figure(image_uri(output.images[0]), name, told) + used)
         yield Ran(row("md-draws", cells))
-    likeness = copies.space(pipe).result().likeness(output)
-    shape = likeness is not None and likeness.same_layout
+    shape = copies.space(pipe).result().check(output).same_layout
     colours = not named or 2 * seen >= named
     answer = {(True, False): 0, (False, True): 1, (True, True): 2}.get((colours, shape))
     measured = (
@@ -207,18 +192,17 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
 def gates(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Show h W + b at one place, and what goes when a part of v is hidden."""
     seen, steps = look_inside(pipe, request), ("features", "stage0", "picture")
-    yield Ran(walk.walk_html(pipe, seen, prefix="lesson", only=steps))
-    hidden = list(hidden_parts(pipe, seen))
-    made = walk.walk_html(pipe, seen, hidden, prefix="lesson", only=steps)
-    gaps = torch.tensor([float(effect(seen.pictures[-1], each).mean()) for each in hidden])
+    yield Ran(inside.walk(pipe, seen, "lesson", steps))
+    seen = hide(pipe, seen)
+    made = inside.walk(pipe, seen, "lesson", steps)
+    gaps = seen.effects.flatten()
     step = PLACES // BLOCKS
     strength = seen.v.norm(dim=0).unfold(0, step, step).unfold(1, step, step).mean(dim=(2, 3)).flatten()
-    most, least = float(gaps.max()), float(gaps.min())
-    answer = 2 if most < 2 * least else int(strength[gaps.argmax()] < strength.median())
-    rank = int((strength > strength[gaps.argmax()]).sum()) + 1
+    most, least, there = float(gaps.max()), float(gaps.min()), strength[gaps.argmax()]
+    answer, rank = 2 if most < 2 * least else int(there < strength.median()), int((strength > there).sum())
     measured = (
         f"Hiding one part changes {100 * most:.1f} % of the picture, hiding another {100 * least:.1f} %. "
-        f"The one that changes most is number {rank} of 16 by the strength of v."
+        f"The one that changes most is number {rank + 1} of 16 by the strength of v."
     )
     yield Ran(made, answer, measured)
 
@@ -226,11 +210,10 @@ def gates(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
 def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Paint a row in which z alone is drawn again, and a row in which only the view of the memory is."""
     prepared = pipe.prepare(request)
-    seed = prepared.request.seeds[0]
-    base, draws = pipe.noise(request, seed), [pipe.noise(request, seed + step) for step in range(DRAWS)]
+    draws = [pipe.noise(request, prepared.request.seeds[0] + step) for step in range(DRAWS)]
     rows = {
-        "z alone": [base._replace(z=each.z) for each in draws],
-        "mirror and window alone": [base._replace(mirror=n.mirror, window=n.window) for n in draws],
+        "z alone": [draws[0]._replace(z=each.z) for each in draws],
+        "mirror and window alone": [draws[0]._replace(mirror=n.mirror, window=n.window) for n in draws],
     }
     shown, apart = thumbs(prepared.retrieval), []
     for name, noises in rows.items():
@@ -243,15 +226,13 @@ def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         apart.append(100 * mean_difference(pictures))
         shown += made + hint(f"Two of them differ by {apart[-1]:.1f} % on average.")
     answer = 2 if max(apart) < 0.5 else int(apart[1] > apart[0])
-    measured = f"z alone: {apart[0]:.1f} % apart. Mirror and window alone: {apart[1]:.1f} %."
-    yield Ran(shown, answer, measured)
+    yield Ran(shown, answer, f"z alone: {apart[0]:.1f} % apart. Mirror and window alone: {apart[1]:.1f} %.")
 
 
 def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Check the picture, and two traps."""
-    for line in copies.describing(pipe):
-        yield Ran(note(line))
-    space, output = copies.space(pipe).result(), pipe(request)
+    yield from map(Ran, map(note, copies.describing(pipe)))
+    output, found, cells = pipe(request), [], []
     checked = copies.check_html(pipe, output)
     if not len(output.retrieval):
         yield Ran(checked, None, "No reference took part.")
@@ -263,14 +244,11 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
         "trap: its reference, turned round": ImageOps.mirror(reference.resize(picture.size)),
         "trap: the picture, blurred": picture.filter(ImageFilter.GaussianBlur(picture.width / 10)),
     }
-    cells, found = [], []
     for name, each in traps.items():
-        near = space.nearest(each, 1, output.windows[0])[0]
-        likeness = space.likeness(replace(output, all_stages=((each,),)))
-        assert likeness is not None
-        found.append(likeness.level(near))
-        told = tag("b", name) + f" {copies.LEVELS[found[-1]][0]}. {copies.standing(near)}"
-        cells.append(figure(image_uri(each), name, told, data_level=found[-1]))
+        said = copies.space(pipe).result().check(replace(output, all_stages=((each,),)))
+        found.append(said.level)
+        told = tag("b", name) + f" {copies.LEVELS[said.level][0]}. {copies.standing(said.best)}"
+        cells.append(figure(image_uri(each), name, told, data_level=said.level))
     measured = f"The check says of the picture: {copies.LEVELS[found[0]][1]}"
     yield Ran(row("md-controls", cells) + checked, list(copies.LEVELS).index(found[0]), measured)
 
@@ -278,18 +256,17 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
 def critic(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Measure how far a real and a made picture are apart in each content feature."""
     seen = look_inside(pipe, request)
-    made, (real, picture) = walk.critic(pipe, seen), walk.judged(pipe, seen)
+    made, (real, picture) = inside.critic(pipe, seen).account, inside.judged(pipe, seen)
     if real is None:
         yield Ran(made, None, "No real picture to compare with: no reference took part.")
         return
     pairs = zip(contents(real), contents(picture), strict=True)
-    gaps = {f"{a.width} px": float(difference(a, b).mean()) for a, b in pairs}
-    apart = list(gaps.values())
+    gaps = [(f"{a.width} px", float(difference(a, b).mean())) for a, b in pairs]
+    (largest, first), (smallest, last), most = gaps[0], gaps[-1], max(gap for _, gap in gaps)
     title = tag("h3", "How far real and made are apart", class_="md-row-name")
-    shown = made + title + bars([(f"at {size}", gap) for size, gap in gaps.items()], max(apart), "{:.1%}")
-    answer = 2 if max(apart) < 1.3 * min(apart) else 0 if apart[0] > apart[-1] else 1
-    sizes = list(gaps)
-    yield Ran(shown, answer, f"Apart by {apart[0]:.1%} at {sizes[0]}, by {apart[-1]:.1%} at {sizes[-1]}.")
+    shown = made + title + html.bars([(f"at {size}", gap) for size, gap in gaps], most, "{:.1%}")
+    answer = 2 if most < 1.3 * min(gap for _, gap in gaps) else 0 if first > last else 1
+    yield Ran(shown, answer, f"Apart by {first:.1%} at {largest}, by {last:.1%} at {smallest}.")
 
 
 EXPERIMENTS: dict[str, Callable[[MemoryDrivenPipeline, Request, str], Iterator[Ran]]] = {

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError
 from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explain, explained, failure, hint, panel, status, tag
+from memdriven.ui.html import explained, hint, panel, status, tag
 from memdriven.ui.picture import keep_from, moment, picture_panel
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import note, panels
@@ -54,9 +54,8 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     atlas, columns = sheet(pictures)
     buffer = io.BytesIO()
     atlas.save(buffer, format="WEBP", quality=70, method=2)
-    points = (layout.points[rows].numpy() * 32_000).round().astype("<i2")
     content = {
-        "points": _packed(points),
+        "points": _packed((layout.points[rows].numpy() * 32_000).round().astype("<i2")),
         "colours": _packed(mean_colours(pictures)),
         "ids": [bank.ids[row] for row in rows],
         "captions": [bank.items[row].captions[0] for row in rows],
@@ -66,17 +65,17 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     }
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
-    zoom = [html.button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM]
+    zoom = (html.button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM)
+    tools = tag("div", search, found, tag("span", *zoom, class_="md-map-zoom"), class_="md-map-tools")
     told = f"Map of {counted(count, 'picture')}. Arrow keys go from point to point, Enter uses one."
     canvas = tag("canvas", tabindex=0, role="img", aria_label=told)
     card = tag("div", tag("i"), tag("span"), class_="md-map-card", hidden=True)
-    return tag(
-        "div",
-        tag("div", search, found, tag("span", *zoom, class_="md-map-zoom"), class_="md-map-tools"),
-        tag("div", canvas, card, class_="md-map-frame"),
-        class_="md-map",
-        data_map=json.dumps(content),
-    )
+    frame = tag("div", canvas, card, class_="md-map-frame")
+    return tag("div", tools, frame, class_="md-map", data_map=json.dumps(content))
+
+
+def _packed(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 @explained(note(EMPTY), "", "")
@@ -96,41 +95,37 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]
     yield (gr.skip() if shown == pipe.bank_hash else once.result()[1]), star, pipe.bank_hash, line
 
 
+@explained("")
 def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(Query(*query).caption).strip():
         return hint("Write a caption to see where it belongs."), status(html.READY)
-    try:
-        prepared = pipe.prepare(references.read(*query))
-        layout, _ = drawing(pipe).result()
-    except MemDrivenError as error:
-        return "", failure(error)
+    prepared = pipe.prepare(references.read(*query))
+    layout, _ = drawing(pipe).result()
     content = {"at": layout.place(prepared.asked.sentence[0]).tolist(), "ids": prepared.retrieval.ids}
     words = f"The star marks your words; lines lead to the references in use ({len(prepared.retrieval)})."
     return hint(words, data_query=json.dumps(content)), status("Your words are on the map.")
 
 
+@explained()
 def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     """Pin the chosen item, or release it, and paint with the memory as it then is; return what changes."""
     pipe, asked, chosen = state.pipeline(), Query(*query), getattr(event, "item", None)
-    try:
-        if not isinstance(chosen, str):
-            raise ConfigError("a point of the map", shown(chosen), "choose a point again")
-        item = pipe.bank.item(pipe.bank.index_of(chosen))
-        new = asked.steering.pin(chosen)
-        asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
-        output = pipe(references.read(*asked))
-    except MemDrivenError as error:
-        return {"status": failure(error)}
+    if not isinstance(chosen, str):
+        raise ConfigError("a point of the map", shown(chosen), "choose a point again")
+    item = pipe.bank.item(pipe.bank.index_of(chosen))
+    new = asked.steering.pin(chosen)
+    asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
+    output = pipe(references.read(*asked))
     line, result, seed = references.again(output.prepared, new), picture_panel(output), output.recipe.seed
     title, said = "Pinned, and painted with it", "The chosen memory is pinned."
     if chosen not in new.pins:
         title, said = "Released, and painted without it", "The memory is released."
     memory, unknown = panels(line)
-    made = (tag("h3", title, class_="md-small-title"), references.memory_panel(line.retrieval), result)
+    parts = (tag("h3", title, class_="md-small-title"), references.memory_panel(line.retrieval), result)
     return {
-        "chosen": tag("div", *made, class_="md-map-chosen", data_item=chosen),
+        "chosen": tag("div", *parts, class_="md-map-chosen", data_item=chosen),
         "star": find(*asked)[0],
         "status": status(f"{said} Painted with seed {seed}."),
         "steering": new,
@@ -142,18 +137,11 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     }
 
 
-CHANGED = ("chosen", "star", "status", "steering", "memory", "unknown", "result", "seed", "current")
-
-
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(values.tobytes()).decode("ascii")
-
-
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
-        explain(
+        html.explain(
             "Each point is a picture of the memory in its own colour; similar "
             "captions lie close together. The star is where your words belong."
         )
@@ -171,10 +159,10 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    parts, options = compose.parts | {"chosen": chosen, "star": star}, html.event_options()
-    changed = [parts[name] for name in CHANGED]
+    parts, asked = compose.parts | {"chosen": chosen, "star": star}, compose.whole_query
+    options = html.event_options()
     return [
-        tab.select(unfold, [shown, *compose.whole_query], [drawn, star, shown, compose.status], **options),
-        again.click(find, compose.whole_query, [star, compose.status], **options),
-        drawn.click(html.by_name(parts, choose), compose.whole_query, changed, **options),
+        tab.select(unfold, [shown, *asked], [drawn, star, shown, compose.status], **options),
+        again.click(find, asked, [star, compose.status], **options),
+        drawn.click(html.by_name(parts, choose), asked, list(parts.values()), **options),
     ]

@@ -14,7 +14,7 @@ from memdriven.explore.compare import difference
 from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import button, explain, explained, image_uri, run_button, slider, status, tag, text
+from memdriven.ui.html import image_uri, status, tag, text
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import note
 
@@ -27,7 +27,7 @@ _MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'me
 MOVING = ("words", "memory", "z", "mirror and window")
 
 
-@explained(note(EMPTY))
+@html.explained(note(EMPTY))
 def run(
     words: str, seed: str, moving: Sequence[str] | None, count: object, *query: object
 ) -> Iterator[tuple[str, str]]:
@@ -50,15 +50,16 @@ def run(
     there = replace(last if "memory" in moving else first, caption=reached)
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
     steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
+    bars = tag("div", *steps, class_="md-morph-steps", aria_hidden="true")
     change = html.hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
     ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
-    made = film(
-        shown,
-        0,
-        tag("div", tag("div", *steps, class_="md-morph-steps", aria_hidden="true"), change),
-        tag("div", *ends, class_="md-ends"),
-        tag("div", *(_link(pictures, kind) for kind in morph.FORMATS), class_="md-actions"),
-    )
+    links = []
+    for kind, label in FORMAT_NAMES.items():
+        content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
+        href, name = f"data:image/{kind.lower()};base64,{content}", f"memdriven-morph.{kind.lower()}"
+        links.append(tag("a", f"Save {label}", href=href, download=name, class_="md-action"))
+    below = (tag("div", *ends, class_="md-ends"), tag("div", *links, class_="md-actions"))
+    made = film(shown, 0, tag("div", bars, change), *below)
     yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
 
 
@@ -70,27 +71,18 @@ def film(pictures: Sequence[str], place: int, *below: str) -> str:
         images.append(tag("img", src=each, alt=alt, data_shown=shown))
     label = "Place between the first and the last picture"
     slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=place, aria_label=label)
-    play = button("Play", "md-action md-play", aria_pressed="false")
+    play = html.button("Play", "md-action md-play", aria_pressed="false")
     scrub = tag("div", play, slider, class_="md-scrub")
     return tag("div", tag("div", *images, class_="md-film"), scrub, *below, class_="md-morph")
 
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
+    quote = tag("q", text(retrieval.caption), class_="md-quote" + still["words"])
+    memory = tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"])
     return tag(
-        "div",
-        tag("q", text(retrieval.caption), class_="md-quote" + still["words"]),
-        tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"]),
-        tag("span", f"seed {seed}", class_="md-seed" + still["z"]),
-        class_="md-end",
+        "div", quote, memory, tag("span", f"seed {seed}", class_="md-seed" + still["z"]), class_="md-end"
     )
-
-
-def _link(pictures: Sequence[Image.Image], kind: str) -> str:
-    content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
-    name = f"memdriven-morph.{kind.lower()}"
-    href = f"data:image/{kind.lower()};base64,{content}"
-    return tag("a", f"Save {FORMAT_NAMES[kind]}", href=href, download=name, class_="md-action")
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
@@ -98,25 +90,21 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="morph-ask", min_width=260):
             html.section("noise", "From this picture to another")
-            explain(
+            html.explain(
                 "Starts at your words and noise. Choose what moves; the rest stays. z is interpolated on "
                 "a sphere, all else linearly."
             )
-            moving = gr.CheckboxGroup(
-                [(label, part) for part, label in zip(morph.PARTS, MOVING, strict=True)],
-                value=["z"],
-                label="What moves",
-                elem_id="morph-moving",
-                elem_classes="md-choice md-choice-three",
-            )
+            options = {"value": ["z"], "elem_classes": "md-choice md-choice-three"}
+            parts = zip(MOVING, morph.PARTS, strict=True)
+            moving = html.choice(gr.CheckboxGroup, "morph-moving", "What moves", parts, **options)
             words = gr.Textbox(
                 label="Words at the end", elem_id="morph-words", max_lines=3, placeholder="the same words"
             )
             seed = gr.Textbox(
                 label="Seed at the end", elem_id="morph-seed", max_lines=1, placeholder="random"
             )
-            count = slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
-            make = run_button("Morph", "morph-run")
+            count = html.slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
+            make = html.run_button("Morph", "morph-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
             made = html.panel(note(EMPTY), elem_id="morph-result", js_on_load=html.script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)

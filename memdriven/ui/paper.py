@@ -10,28 +10,17 @@ from PIL import Image
 from memdriven.checkpoint import load_rival, rival_budget
 from memdriven.errors import MemDrivenError
 from memdriven.evaluation.report import PUBLISHED
+from memdriven.evaluation.results import Result
 from memdriven.explore.compare import mean_difference, painted
-from memdriven.explore.inside import hidden_parts, look_inside
+from memdriven.explore.inside import look_inside
 from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import copies, gr, html, references, state
-from memdriven.ui.html import (
-    explain,
-    explained,
-    image,
-    image_uri,
-    panel,
-    run_button,
-    status,
-    table,
-    tag,
-    text,
-)
+from memdriven.ui import copies, gr, html, inside, references, state
+from memdriven.ui.html import image, image_uri, panel, status, tag, text
 from memdriven.ui.query import Compose, Query, read_examples
 from memdriven.ui.references import note
-from memdriven.ui.walk import walk_html
 
 EMPTY = "The figure is drawn here."
 ROWS, NOISES = 4, 5
@@ -70,7 +59,7 @@ CAPTIONS = {
 HOLDS = {"yes": "holds", "partly": "in part", "no": "does not hold", None: "not measured"}
 
 
-@explained(note(EMPTY))
+@html.explained(note(EMPTY))
 def draw(number: object, *query: object) -> Iterator[tuple[str, str]]:
     """Yield a figure as far as it is, and the status."""
     requests = _requests(Query(*query))
@@ -103,7 +92,7 @@ def claims_html() -> str:
     except MemDrivenError as error:
         return html.failure(error)
     title = text(f"Measured on {state.pipeline().checkpoint.name}, by rows of its results.jsonl.")
-    return table(title, ("The paper says", "Where", "Here", "Holds?"), rows, class_="md-claim-table")
+    return html.table(title, ("The paper says", "Where", "Here", "Holds?"), rows, class_="md-claim-table")
 
 
 def _claim(claim: Claim, answered: Answered) -> str:
@@ -126,48 +115,43 @@ def _claim(claim: Claim, answered: Answered) -> str:
 # ----------------------------------------------------------------------------------------------------
 # Figures
 
+Figure = Callable[[MemoryDrivenPipeline, Sequence[Request]], Iterator[str]]
+
 
 def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 1: given text, then pictures of the rival, without memory, with a random one, and ours."""
     rival = load_rival(pipe.checkpoint)
-    heads, caption = ["Given text", "No memory", "Random memory", "Ours"], CAPTIONS["1"]
-    if rival is not None:
-        heads.insert(1, RIVAL_HEAD)
-        budget = rival_budget(pipe.checkpoint)
-        caption = CAPTIONS["1, rival"].format(budget=f" ({budget})" if budget else "")
-    rows: list[str] = []
+    named = ["Given text", RIVAL_HEAD, "No memory", "Random memory", "Ours"]
+    heads = [each for each in named if rival is not None or each != RIVAL_HEAD]
+    budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
+    caption, rows = CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget), [_heads(heads)]
     for request in requests:
-        cells = [_words(request.caption)]
-        loose = replace(request, references=None, best_of=1)
+        cells, loose = [_words(request.caption)], replace(request, references=None, best_of=1)
         if rival is not None:
             cells.append(_picture(paint_rival(pipe, rival, request), request.caption))
         for each in (replace(loose, strategy="none"), replace(loose, strategy="random"), request):
             cells.append(_picture(pipe(each).images[0], request.caption))
-            yield _figure("1", [*rows, _row(cells, heads)], heads, caption)
-        rows.append(_row(cells, heads))
+            yield _figure("1", [*rows, _row(cells, len(heads))], caption)
+        rows.append(_row(cells, len(heads)))
 
 
 def second(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 2: the walk through the method with the first request's tensors."""
-    seen = look_inside(pipe, requests[0])
-    yield _figure("2", [walk_html(pipe, seen, prefix="figure")])
-    if len(seen.prepared.retrieval):
-        yield _figure("2", [walk_html(pipe, seen, list(hidden_parts(pipe, seen)), prefix="figure")])
+    for made in inside.walks(pipe, look_inside(pipe, requests[0]), "figure"):
+        yield _figure("2", [made])
 
 
 def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 3: text, the retrieved picture, the picture made of its features, the copy check."""
     yield from map(note, copies.describing(pipe))
-    space, rows = copies.space(pipe).result(), []
-    heads = ("Given text", "Retrieved", "Ours", "Copy check")
+    rows = [_heads(("Given text", "Retrieved", "Ours", "Copy check"))]
     for request in requests:
         output = pipe(request)
-        nearest = space.nearest(output.images[0], 1, output.windows[0])[0]
-        checked = tag("div", copies.verdict(space.likeness(output), nearest), class_="md-paper-check")
+        found = copies.verdict(copies.space(pipe).result().check(output), len(output.retrieval) > 0)
         made = _picture(output.images[0], request.caption)
-        cells = [_words(request.caption), _retrieved(output.retrieval), made, checked]
-        rows.append(_row(cells, heads))
-        yield _figure("3", rows, heads)
+        cells = (_words(request.caption), _retrieved(output.retrieval), made)
+        rows.append(_row([*cells, tag("div", found, class_="md-paper-check")], 4))
+        yield _figure("3", rows)
 
 
 def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
@@ -180,14 +164,12 @@ def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
         for step in range(NOISES):
             z = pipe.noise(request, (request.seeds[0] + step) % (MAX_SEED + 1)).z
             pictures.append(painted(pipe, prepared, first._replace(z=z)))
-            blank = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures))
-            below = tag(
-                "div", *(_picture(each, caption) for each in pictures), blank, class_="md-paper-noises"
-            )
-            apart = ""
+            shown = "".join(_picture(each, caption) for each in pictures)
+            blank, apart = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures)), ""
             if not blank:
                 share = f"Two of them differ by {100 * mean_difference(pictures):.1f} % on average."
                 apart = tag("p", share, class_="md-hint md-apart")
+            below = tag("div", shown + blank, class_="md-paper-noises")
             block = tag("div", above, below, apart, class_="md-paper-block")
             yield _figure("5", [blocks, block])
         blocks += block
@@ -200,9 +182,8 @@ def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator
         fid, precision = (each.values.get(name, "\u2013") for name in ("fid", "r_precision"))
         theirs.append([each.method, fid, each.form, precision])
     for row, name in ROW_NAMES.items():
-        values = {each: measured[row, each].value for each in COLUMNS if (row, each) in measured}
-        if values:
-            ours.append([name, *(_shown(each, values[each]) if each in values else "" for each in COLUMNS)])
+        if any((row, each) in measured for each in COLUMNS):
+            ours.append([name, *(_shown(each, measured.get((row, each))) for each in COLUMNS)])
     made = [_numbers("Published, CUB", ("Method", "FID", "form", "R-precision"), theirs)]
     if ours:
         made.append(_numbers(f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours))
@@ -214,15 +195,17 @@ def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator
     yield _figure("table 1", made)
 
 
-def _shown(name: str, value: float) -> str:
+def _shown(name: str, result: Result | None) -> str:
+    if result is None:
+        return ""
     if name == "kid_vgg":  # recorded in thousandths; of unscaled features the plain number is easier to read
-        return f"{value / 1000:,.1f}"
+        return f"{result.value / 1000:,.1f}"
     if name in ("asked_colours", "copy_suspected"):
-        return f"{100 * value:.1f}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+        return f"{100 * result.value:.1f}"
+    return f"{result.value:,.0f}" if abs(result.value) >= 100 else f"{result.value:.2f}"
 
 
-FIGURES: dict[str, tuple[str, Callable[[MemoryDrivenPipeline, Sequence[Request]], Iterator[str]]]] = {
+FIGURES: dict[str, tuple[str, Figure]] = {
     "1": ("Fig. 1: with and without", first),
     "2": ("Fig. 2: the method", second),
     "3": ("Fig. 3: references", third),
@@ -235,19 +218,19 @@ FIGURES: dict[str, tuple[str, Callable[[MemoryDrivenPipeline, Sequence[Request]]
 # Their parts
 
 
-def _figure(number: str, rows: Sequence[str], heads: Sequence[str] = (), caption: str = "") -> str:
-    head = ""
-    if heads:
-        cells, style = (tag("span", each) for each in heads), f"--cells:{len(heads)}"
-        head = tag("div", *cells, class_="md-paper-row md-paper-head", style=style)
+def _figure(number: str, rows: Sequence[str], caption: str = "") -> str:
     name = "Table 1:" if number == "table 1" else f"Figure {number}:"
     words = tag("figcaption", tag("b", name), " ", text(caption or CAPTIONS[number]))
-    return tag("figure", head, *rows, words, class_="md-paper", data_figure=number)
+    return tag("figure", *rows, words, class_="md-paper", data_figure=number)
 
 
-def _row(cells: Sequence[str], heads: Sequence[str]) -> str:
-    blank = ["<span></span>"] * (len(heads) - len(cells))
-    return tag("div", *cells, *blank, class_="md-paper-row", style=f"--cells:{len(heads)}")
+def _heads(names: Sequence[str]) -> str:
+    return _row([tag("span", each) for each in names], len(names), "md-paper-row md-paper-head")
+
+
+def _row(cells: Sequence[str], count: int, kind: str = "md-paper-row") -> str:
+    blank = tag("span") * (count - len(cells))
+    return tag("div", *cells, blank, class_=kind, style=f"--cells:{count}")
 
 
 def _numbers(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -255,7 +238,7 @@ def _numbers(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
         tag("tr", tag("th", text(name), scope="row"), *(tag("td", text(each)) for each in cells))
         for name, *cells in rows
     ]
-    made = table(text(title), heads, lines)
+    made = html.table(text(title), heads, lines)
     return tag("div", made, class_="md-numbers", tabindex=0, role="region", aria_label=title)
 
 
@@ -278,22 +261,17 @@ def _retrieved(retrieval: Retrieval) -> str:
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Paper", id="paper") as tab:
-        explain(
+        html.explain(
             "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and whether it holds here; below, "
             "its figures, drawn now by the model that is loaded, for your words and the examples."
         )
         claims = panel(note("The claims are looked up when this tab is opened."), elem_id="paper-claims")
         with gr.Row(elem_classes="md-tools"):
-            number = gr.Radio(
-                [(label, name) for name, (label, _) in FIGURES.items()],
-                value="1",
-                label="Figure",
-                show_label=False,
-                elem_id="paper-choice",
-                elem_classes="md-choice",
-                scale=3,
+            figures = ((label, name) for name, (label, _) in FIGURES.items())
+            number = html.choice(
+                gr.Radio, "paper-choice", "Figure", figures, value="1", show_label=False, scale=3
             )
-            run = run_button("Draw the figure", "paper-run", min_width=130)
+            run = html.run_button("Draw the figure", "paper-run", min_width=130)
         made = panel(note(EMPTY), elem_id="paper-result", js_on_load=html.script("inside.js"))
     inputs, outputs = [number, *compose.whole_query], [made, compose.status]
     tab.select(claims_html, None, claims, **html.BESIDE)

@@ -5,20 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memdriven.explore.inside import STRENGTHS, Inside, effect, fading, hidden_parts, look_inside, strongest
+from memdriven.explore.compare import difference
+from memdriven.explore.inside import Inside, hide, look_inside
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
 CAPTION = "a small red bird with black wings"
-
-
-def test_strengths_go_from_words_alone_to_all_of_the_memory(pipe: MemoryDrivenPipeline) -> None:
-    made = [each.tobytes() for each in fading(pipe, Request(caption=CAPTION, k=2, seeds=(5,)))]
-    assert len(made) == len(set(made)) == len(STRENGTHS) == 5
-    assert made[0] == pipe(CAPTION, "none", seed=5).images[0].tobytes()
-    assert made[1] == pipe(CAPTION, k=2, seed=5, memory=0.25).images[0].tobytes()
-    assert made[4] == pipe(CAPTION, k=2, seed=5).images[0].tobytes()
 
 
 def look(pipe: MemoryDrivenPipeline, strategy: str | None = None) -> Inside:
@@ -30,8 +23,6 @@ def test_words_search_and_features_are_this_pictures(pipe: MemoryDrivenPipeline)
     assert [word for word, _ in seen.words] == CAPTION.split()
     v = pipe.bank.v(pipe.bank.index_of(seen.prepared.retrieval.ids[0]))
     assert torch.equal(seen.v, v)
-    wanted = sorted((float(each.mean()) for each in v), reverse=True)[:8]
-    assert [float(v[c].mean()) for c in strongest(v, 8)] == pytest.approx(wanted, rel=1e-5)
     line = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n)
     assert [pipe.bank.ids[row] for row in seen.cosines.argsort(descending=True)[:5]] == list(line.ids[:5])
     assert float(seen.cosines.max()) == pytest.approx(line[0].score, abs=1e-5)
@@ -57,17 +48,19 @@ def test_an_affine_combination_gives_what_the_stage_is_painted_from(pipe: Memory
 
 def test_a_part_of_v_is_hidden_at_a_time(pipe: MemoryDrivenPipeline) -> None:
     seen = look(pipe)
-    made = list(hidden_parts(pipe, seen))
-    assert len(made) == 16
+    hidden = hide(pipe, seen)
+    assert len(hidden.hidden) == 16
     v = seen.prepared.v.clone()
     v[:, :, 4:8, 8:12] = 0
     *_, last = pipe.paint(replace(seen.prepared, v=v), 3)
-    assert made[6].tobytes() == to_picture(last.image).tobytes()
-    assert float(effect(seen.pictures[-1], made[6]).max()) > 0
-    assert float(effect(made[6], made[6]).max()) == 0
+    without = to_picture(last.image)
+    assert hidden.hidden[6].tobytes() == without.tobytes()
+    wanted = difference(seen.pictures[-1], without).mean()
+    assert float(hidden.effects[1, 2]) == pytest.approx(float(wanted), rel=1e-4)
+    assert float(hidden.gone[6].max()) > 0
+    assert seen.effects.tolist() == [[0.0] * 4] * 4, "nothing was hidden yet"
 
 
-def test_nothing_is_strong_without_memory(pipe: MemoryDrivenPipeline) -> None:
+def test_nothing_is_moved_without_memory(pipe: MemoryDrivenPipeline) -> None:
     seen = look(pipe, "none")
-    assert strongest(seen.v, 8) == []
-    assert all(float(each.moved.max()) == 0 for each in seen.fusions)
+    assert seen.most_moved is None

@@ -301,12 +301,14 @@ def test_only_the_likeliest_captions_are_compared(
     world: World, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = retriever.query("this disc is red")
-    scores, rows = retriever._words_words(query, [3, 0, 7])
+    sentence = query.text.sentence[0]
+    all_rows = [retriever._likely(sentence, item) for item in (3, 0, 7)]
+    scores, rows = retriever._words_words(query, all_rows)
     monkeypatch.setattr(retrieval, "CAPTIONS_PER_ITEM", 1)
-    few, likely = retriever._words_words(query, [3, 0, 7])
+    few, likely = retriever._words_words(query, [retriever._likely(sentence, item) for item in (3, 0, 7)])
     for item, row in zip([3, 0, 7], likely.tolist(), strict=True):
         own = world.bank.caption_rows(item)
-        assert row == max(own, key=lambda r: float(world.bank.sentence_keys[r] @ query.sentence))
+        assert row == max(own, key=lambda r: float(world.bank.sentence_keys[r] @ sentence))
     assert (few <= scores + 1e-6).all()
     assert torch.equal(few[likely == rows], scores[likely == rows])
     assert world.bank.caption(int(rows[0])) == "this disc is red"

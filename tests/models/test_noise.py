@@ -20,7 +20,7 @@ from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
 from memdriven.presets import PRESETS
-from memdriven.ui import picture, walk
+from memdriven.ui import inside, picture
 from memdriven.ui.html import image_uri
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
@@ -120,10 +120,10 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     assert seen.noise.window == inputs.noise.window != WHOLE
     part = apply_view(inputs.noise, inputs.prepared.v)[0]
     torch.testing.assert_close(seen.v, part)
-    assert "This seed crops the memory; the same crop is shown here." in walk.features(seen)
+    assert "This seed crops the memory; the same crop is shown here." in inside.features(seen).account
     whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
-    assert "This seed crops the memory; the same crop is shown here." not in walk.features(whole)
-    assert walk.features(whole) != walk.features(seen)
+    assert "This seed crops the memory; the same crop is shown here." not in inside.features(whole).account
+    assert inside.features(whole).account != inside.features(seen).account
 
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
@@ -231,11 +231,14 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     assert (looks[plain].noise.mirror, looks[turned].noise.mirror) == (0.0, 1.0)
     torch.testing.assert_close(looks[turned].v, looks[plain].v.flip(2))
     image = looks[plain].prepared.retrieval[0].image
-    shown = walk.features(looks[turned])
+    shown = inside.features(looks[turned]).account
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
     assert "This seed mirrors the memory; it is shown mirrored here." in shown
-    assert "This seed mirrors the memory; it is shown mirrored here." not in walk.features(looks[plain])
+    assert (
+        "This seed mirrors the memory; it is shown mirrored here."
+        not in inside.features(looks[plain]).account
+    )
 
 
 def test_many_painted_at_once_are_those_painted_alone(mirroring: MemoryDrivenPipeline) -> None:

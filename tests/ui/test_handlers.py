@@ -148,19 +148,6 @@ def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> N
     assert 'role="alert"' in diversity.adopt(Click(seed), made, Steering())["status"]
 
 
-def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
-    state.use(fading)
-    query = ("retrieved", "sentence-sentence", 2, "7", True, Steering(), 0.5)
-    *_, painted = picture.paint(CAPTION, *query)
-    assert painted["current"]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
-    *_, grid = diversity.vary(CAPTION, *query)
-    assert grid[2] is not None
-    assert grid[2].recipe.memory == 0.5
-    *_, near = diversity.vary_near(painted["current"], 0.25, Steering())
-    assert near[2] is not None
-    assert near[2].recipe.memory == 0.5
-
-
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
     assert "make nine new ones" in diversity.adopt(Click("1"), None, Steering())["status"]
     (only,) = diversity.vary("qqq", *QUERY)

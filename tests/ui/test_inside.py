@@ -107,13 +107,6 @@ def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -
     assert none == ""
 
 
-def test_controls_are_painted_at_the_strength_asked_for(fading: MemoryDrivenPipeline) -> None:
-    state.use(fading)
-    *_, (made, _) = inside.exchange(*asking(memory=0.0))
-    alone = image_uri(fading(CAPTION, "none", seed=7).images[0])
-    assert made.count(alone) == 5
-
-
 def test_controls_come_one_by_one() -> None:
     steps = list(inside.exchange(*QUERY))
     assert [step[0].count("data-control=") for step in steps] == [1, 2, 3, 4, 5]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memdriven.explore.inside import hidden_parts, look_inside
+from memdriven.explore.inside import hide, look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui.html import image_uri
@@ -83,7 +83,7 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
     picker.click(position={"x": 0.3 * side, "y": 0.3 * side})
     picker.focus()
     page.keyboard.press("ArrowRight")
-    hidden = list(hidden_parts(pipe, seen))
+    hidden = hide(pipe, seen).hidden
     assert page.locator(".md-without").get_attribute("src") == image_uri(hidden[6])
     assert "row 2, column 3" in visitor.text(".md-effect")
     assert asked == [], "the walk asks the server nothing"

@@ -8,7 +8,7 @@ from PIL import Image
 from memdriven.explore import morph as explore_morph
 from memdriven.explore.morph import MAX_FRAMES
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import morph, state
+from memdriven.ui import morph
 from memdriven.ui.html import image_uri
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
@@ -28,13 +28,6 @@ def test_pictures_come_one_by_one_and_stay() -> None:
     assert 'download="memdriven-morph.gif"' in made
     assert made.count("md-still") == 2  # the memory stays, at both ends
     assert made.count('style="height:') == 4
-
-
-def test_both_ends_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
-    state.use(fading)
-    *_, (made, _) = morph.run("", "9", ["z", "view"], 5, *asking(memory=0.5))
-    for seed in (7, 9):
-        assert image_uri(fading(CAPTION, seed=seed, memory=0.5).images[0]) in made
 
 
 def test_what_stays_is_shown_alike_at_both_ends() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Recipe
-from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture
+from memdriven.pipeline.request import Recipe, Variation
+from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture, state
 from memdriven.ui.html import image_uri
 from memdriven.ui.picture import moment
 from memdriven.ui.steering import Steering
@@ -22,15 +22,28 @@ Visit = Callable[..., Visitor]
 pytestmark = pytest.mark.usefixtures("loaded")
 
 
-@pytest.mark.parametrize("steering", [Steering(), Steering().only("bird-05")])
+BY_HAND = Steering().pin("bird-05").mask("bird-00").step(11, (Variation(seed=2, strength=0.5),))
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen"),
+    [
+        ("pipe", {}),
+        ("pipe", {"steering": Steering().only("bird-05")}),
+        ("pipe", {"steering": BY_HAND}),
+        ("fading", {"memory": 0.5}),
+    ],
+)
 def test_the_same_request_gives_the_same_pixels_on_every_tab(
-    pipe: MemoryDrivenPipeline, steering: Steering
+    model: str, chosen: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
-    query = asking(tries=6, steering=steering, seed="11")
+    pipe = request.getfixturevalue(model)
+    state.use(pipe)
+    query = asking(tries=6, seed="11", **chosen)
     *_, last = picture.paint(*query)
     recipe = Recipe.from_json(last["current"]["recipe"])
     output = pipe.from_recipe(recipe)
-    assert recipe.neighbours != pipe.retrieve(CAPTION).ids or steering.active, "trying chose another"
+    assert recipe.neighbours != pipe.retrieve(CAPTION).ids, "trying or a hand chose another"
     shown = image_uri(output.images[0])
     current = moment(output)
 
@@ -40,6 +53,7 @@ def test_the_same_request_gives_the_same_pixels_on_every_tab(
 
     tabs = {
         "compare": end(compare.table(["sentence-sentence", "none"], 1, *query)),
+        "edit": end(compare.change(CAPTION.replace("red", "blue"), *query)),
         "controls": end(inside.exchange(*query)),
         "diversity": end(diversity.vary(*query)),
         "morph": end(morph.run("", "11", ["z"], 5, *query)),

@@ -69,11 +69,8 @@ def test_fig_3_says_what_the_copy_check_finds(pipe: MemoryDrivenPipeline) -> Non
     *_, (made, _) = paper.draw("3", *QUERY)
     captions = {CAPTION, *read_examples(pipe)}
     assert made.count("data-level=") == len(list(captions)[: paper.ROWS])
-    space = copies.space(pipe).result()
     output = pipe(CAPTION, "sentence-sentence", 1, 7, guidance=0.0)
-    likeness = space.likeness(output)
-    assert likeness is not None
-    level = likeness.level(space.nearest(output.images[0], 1, output.windows[0])[0])
+    level = copies.space(pipe).result().check(output).level
     assert re.findall('data-level="([a-z]+)"', made)[0] == level
 
 
