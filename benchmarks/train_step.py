@@ -30,7 +30,7 @@ from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.text import TextFeatures
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.data import Batch, pyramid
 from memdriven.training.distributed import World
 from memdriven.training.step import GanTrainer
@@ -128,7 +128,7 @@ def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
     # Its speed does not depend on its weights.
-    trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World(), SqueezeNet().to(device))
+    trainer = GanTrainer(config, Teachers(damsm, vgg, None, SqueezeNet().to(device)), World(device=device))
     batch = made_up(config, device)
 
     def step(number: int) -> None:

@@ -17,7 +17,7 @@ from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.training.encoder_data import split_items
+from memdriven.training.captions import split_items
 
 
 class FakeVgg(nn.Module):
@@ -131,4 +131,4 @@ def test_encoders_train_on_a_set_that_holds_nothing_out(drawings: Path, tmp_path
     )
     store = extract_features(data, data.items, Vgg16Features.load(), tmp_path / "features")
     split = split_items(data, store)
-    assert (len(split.train), split.held_out, split.test) == (4, [], [])
+    assert [len(part) for part in split] == [4, 0, 0]

@@ -268,11 +268,10 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     depth = plan.head_long * 0.80
     eye = plan.eye * 1.12
     front = plan.eye_front
-    at = vec(0.36 + 0.42 * front**2, 0.20 if not plan.face else 0.12, 0.86 - 0.46 * front**2)
+    at = vec(0.74, 0.12, 0.38)
     if not plan.face:
+        at = vec(0.36 + 0.42 * front**2, 0.20, 0.86 - 0.46 * front**2)
         at = at * vec(plan.head_long, 1.0, 0.94) / np.linalg.norm(at) * 0.97
-    else:
-        at = vec(0.74, 0.12, 0.38)
     rig.eye_at, rig.eye_radius = at, eye
     for s, side in SIDES:
         rig.ellipsoid(

@@ -95,29 +95,18 @@ def train_own(
         extract_features(data, features, vgg=vgg, device=device)
 
     def learn_words() -> None:
-        budget, resume = budgets["encoders"], encoders.exists()
-        train_damsm(
-            data, features, encoders, preset("photo-64"), minutes=budget, device=device, resume=resume
-        )
+        options: dict[str, Any] = {"minutes": budgets["encoders"], "resume": encoders.exists()}
+        train_damsm(data, features, encoders, preset("photo-64"), device=device, **options)
 
     def learn_to_paint(start: Path, run: Path) -> None:
-        settings, networks = settings_of(run.name, budgets[run.name]), (data, features, encoders)
-        options: dict[str, Any] = {
-            "start_from": start,
-            "squeezenet": squeezenet,
-            "device": device,
-            "resume": run.exists(),
-        }
-        train_gan(*networks, run, settings, **options)
+        settings = settings_of(run.name, budgets[run.name])
+        options: dict[str, Any] = {"start_from": start, "squeezenet": squeezenet, "resume": run.exists()}
+        train_gan(data, features, encoders, run, settings, device=device, **options)
 
-    remember = partial(build_memory, checkpoint, data, features, replace=True, device=device)
-    steps: dict[str, Callable[[], object]] = {
-        "pictures and captions": read,
-        "what VGG-16 sees in them": look,
-        "encoders": learn_words,
-    }
+    steps: dict[str, Callable[[], object]] = {"pictures and captions": read, "what VGG-16 sees in them": look}
+    steps |= {"encoders": learn_words}
     steps |= {run.name: partial(learn_to_paint, start, run) for start, run in pairwise(runs)}
-    steps |= {"the memory": remember}
+    steps |= {"the memory": partial(build_memory, checkpoint, data, features, replace=True, device=device)}
     plan, mark = work / "own.json", f"{folder.resolve()}, {minutes:g} minutes, {_fingerprint(folder)}"
     wanted = f"the same pictures and minutes as those of the run in {work}"
     found = f"{folder} with {counted(minutes, 'minute', 'g')}"
@@ -151,9 +140,7 @@ def _tell_how_many(count: int) -> None:
     fix = "add pictures, or give a shipped model a memory of these: own-memory FOLDER"
     require(count >= 8, DataError, "8 pictures to learn from, better some hundreds", count, fix)
     if count < FEW:
-        print(
-            f"  {count} pictures are few: the model will repeat them, softly. From {FEW} on it begins to mix."
-        )
+        print(f"  {count} pictures are few: they will be repeated, softly. From {FEW} on they begin to mix.")
     elif count < MANY:
         print(f"  {count} pictures: shapes will be theirs; words count more from some {MANY} on.")
 

@@ -300,8 +300,8 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
             raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
         wanted, fix = f"{entry.filename} without a password", "unpack the archive and give the folder"
         require(not entry.flag_bits & 1, DataError, wanted, "an encrypted file", fix)
-        with lock:
-            return content.read(entry)
+        with lock, content.open(entry) as stream:
+            return stream.read(entry.file_size + 1)  # `content.read` unpacks whatever the size claims
 
     for entry in content.infolist():
         if not entry.is_dir():

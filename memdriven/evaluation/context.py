@@ -50,7 +50,7 @@ class Protocol:
     split: str = "test"
     """Whose captions are painted: test, or validation, to choose settings by."""
     controls: tuple[str, ...] = CONTROLS
-    """Rows beside the model's, as `evaluate` has them."""
+    """Rows beside the model's; `evaluate --help` names them."""
     device: str = "auto"
     """Where to run: auto, cpu, cuda, cuda:1, ..."""
     batch: int = 16

@@ -27,7 +27,7 @@ from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.aviary.wishes import background
 from memdriven.errors import EvaluationError, require
-from memdriven.evaluation.context import Context, Prompt, quantised
+from memdriven.evaluation.context import Context, quantised
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Row
 from memdriven.models.noise import WHOLE
@@ -59,36 +59,23 @@ def mean_pairwise_distance(images: Tensor, maps: Callable[[Tensor], list[Tensor]
     return float(total.mean())
 
 
-def measure_diversity_seed(context: Context, row: Row) -> list[Measurement]:
-    """Distance between pictures of several seeds at a fixed caption and v, by stage."""
+def measure_diversity(metric: str, context: Context, row: Row) -> list[Measurement]:
+    """Distance between pictures of several seeds, or of several z with all else held, of a caption and v.
 
-    def paint(prompt: Prompt, place: int, seeds: list[int]) -> list[Tensor]:
-        prepared = context.pipe.prepare(context.request(prompt, context.seed))
-        return [quantised(images) for images in context.pipe.paint_many(prepared, seeds)]
-
+    The number is of the last stage's pictures, a mean over captions; the other stages' are details.
+    """
     what = "draws of all that a seed decides: z, epsilon, mirror, window"
-    return _diversity(context, "diversity_seed", paint, what)
-
-
-def measure_diversity_z(context: Context, row: Row) -> list[Measurement]:
-    """Distance between pictures of several z, all else held, by stage."""
-
-    def paint(prompt: Prompt, place: int, seeds: list[int]) -> list[Tensor]:
-        prepared = context.pipe.prepare(context.request(prompt, context.seed + place, **HELD))
-        return paint_draws(context, prepared, seeds)
-
-    what = "draws of z a caption; epsilon held, memory whole and not mirrored"
-    return _diversity(context, "diversity_z", paint, what)
-
-
-def _diversity(
-    context: Context, metric: str, paint: Callable[[Prompt, int, list[int]], list[Tensor]], what: str
-) -> list[Measurement]:
-    """Return the mean over captions by the last stage's pictures; the other stages' are details."""
-    groups = [
-        paint(prompt, place, seeds_of_draws(context, place, DRAWS))
-        for place, prompt in enumerate(context.prompts[:CAPTIONS])
-    ]
+    held, groups = metric == "diversity_z", []
+    if held:
+        what = "draws of z a caption; epsilon held, memory whole and not mirrored"
+    for place, prompt in enumerate(context.prompts[:CAPTIONS]):
+        seeds = seeds_of_draws(context, place, DRAWS)
+        if held:
+            prepared = context.pipe.prepare(context.request(prompt, context.seed + place, **HELD))
+            groups.append(paint_draws(context, prepared, seeds))
+        else:
+            prepared = context.pipe.prepare(context.request(prompt, context.seed))
+            groups.append([quantised(images) for images in context.pipe.paint_many(prepared, seeds)])
     by_stage = {}
     for stage in zip(*groups, strict=True):
         images = (group.to(context.device).float() / 255 for group in stage)

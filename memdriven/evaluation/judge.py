@@ -30,8 +30,8 @@ from memdriven.errors import EvaluationError, require
 from memdriven.files import atomic_write_json, read_json, sha256_file
 from memdriven.numbers import counted
 from memdriven.training.augment import disturb
+from memdriven.training.captions import mixed_seed, permuted_rows
 from memdriven.training.distributed import Chance
-from memdriven.training.encoder_data import mixed_seed, permuted_rows
 from memdriven.training.loop import Descent, Loop, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
@@ -262,7 +262,6 @@ def train_attribute_judge(
         run=run,
         facts={"identity": {"dataset": data.name, "images": len(items)}},
         batch_images=batch,
-        device=torch.device(device),
         name="train-judge",
         show=progress,
     )

@@ -113,7 +113,7 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
                 stream.write("".join(lines).encode())
 
 
-_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "dict[str, Any]": dict}
+_KINDS: dict[str, Any] = {"str": (str,), "int": (int,), "float": (int, float), "dict[str, Any]": (dict,)}
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -139,7 +139,7 @@ def read_results(path: Path | str) -> list[Result]:
             result = Result(**record)
             for each in fields(result):
                 value = getattr(result, each.name)
-                if isinstance(value, bool) or not isinstance(value, _KINDS[str(each.type)]):
+                if type(value) not in _KINDS[str(each.type)]:
                     raise TypeError(f"{each.name} is {shown(value)}")
             results.append(result)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,17 +68,9 @@ class Row:
 
 Made = tuple[Tensor, Sequence[str | None]]
 """Pictures in [-1, 1] or as uint8, (b, 3, size, size), and the first reference of each."""
-
-
-class Source(NamedTuple):
-    """Where the pictures of a row come from."""
-
-    make: Callable[[slice], Made]
-    """Makes those of some of the captions."""
-    strategy: str = ""
-    note: str = ""
-    painted: object = None
-    """All that painted pictures depend on; None where they are made anew each time."""
+Source = tuple[Row, Callable[[slice], Made], object]
+"""A row without its images; what makes those of some of the captions; all that painted ones depend on, or
+None where they are made anew each time."""
 
 
 def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
@@ -93,17 +85,17 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
     prompts, file = context.prompts if prompts is None else prompts, file or name.replace(" ", "-")
     seeds = range(context.seed, context.seed + len(prompts))
     others = {REAL: _real, RETRIEVED: _retrieved, RETRIEVED_BEST: _retrieved, RIVAL: _rivals}
-    source = others.get(name, _painted)(context, name, prompts, seeds)
+    row, make, painted = others.get(name, _painted)(context, name, prompts, seeds)
     path = context.folder / "rows" / f"{file}.npy"
     mark, shape = path.with_suffix(".json"), (len(prompts), 3, context.size, context.size)
     facts = {
-        "key": hashlib.sha256(repr((source.painted, shape)).encode()).hexdigest(),
+        "key": hashlib.sha256(repr((painted, shape)).encode()).hexdigest(),
         "captions": [prompt.caption for prompt in prompts[:SHOWN]],
     }
     drew_on: list[str | None] = []
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if source.painted and path.is_file() and mark.is_file():
+        if painted and path.is_file() and mark.is_file():
             before = read_json(mark, EvaluationError)
             drew_on = before["drew_on"] if facts.items() <= before.items() else []
         if not drew_on:
@@ -112,19 +104,12 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
         starts = range(len(drew_on), len(prompts), context.batch)
         for start in tqdm(starts, f"pictures ({file})", disable=not context.progress):
             at = slice(start, start + context.batch)
-            made, references = source.make(at)
+            made, references = make(at)
             images[at] = quantised(made).numpy()
             images.flush()
             drew_on += references
             atomic_write_json(mark, {**facts, "drew_on": drew_on})
-    return Row(
-        name=name,
-        images=torch.from_numpy(images),
-        drew_on=drew_on if any(drew_on) else None,
-        seeds=seeds if source.painted else None,
-        strategy=source.strategy,
-        note=source.note,
-    )
+    return replace(row, images=torch.from_numpy(images), drew_on=drew_on if any(drew_on) else None)
 
 
 def setting(row: str) -> dict[str, Any]:
@@ -142,7 +127,7 @@ def _real(context: Context, name: str, prompts: Sequence[Prompt], seeds: range) 
         shown = [context.image(prompt.item, context.size) for prompt in prompts[at]]
         return torch.stack(shown), [None] * len(shown)
 
-    return Source(copy)
+    return Row(name=name), copy, None
 
 
 def _retrieved(context: Context, name: str, prompts: Sequence[Prompt], seeds: range) -> Source:
@@ -168,7 +153,8 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt], seeds: ra
     def recall(at: slice) -> Made:
         return torch.stack([context.remembered(each, context.size) for each in ids[at]]), ids[at]
 
-    return Source(recall, strategy, "the bank's thumbnails" if context.remembers_others else "")
+    note = "the bank's thumbnails" if context.remembers_others else ""
+    return Row(name=name, strategy=strategy, note=note), recall, None
 
 
 def _rivals(context: Context, name: str, prompts: Sequence[Prompt], seeds: range) -> Source:
@@ -188,7 +174,8 @@ def _rivals(context: Context, name: str, prompts: Sequence[Prompt], seeds: range
             made = F.interpolate(made, (context.size,) * 2, mode="bicubic", antialias=True)
         return made, [None] * len(z)
 
-    return Source(paint, note="" if rival.size == context.size else f"painted at {rival.size} px")
+    note = "" if rival.size == context.size else f"painted at {rival.size} px"
+    return Row(name=name, note=note), paint, None
 
 
 def _painted(context: Context, name: str, prompts: Sequence[Prompt], seeds: range) -> Source:
@@ -215,4 +202,4 @@ def _painted(context: Context, name: str, prompts: Sequence[Prompt], seeds: rang
 
     key = [context.identity["checkpoint_hash"], context.identity["memory"], config, requests]
     key += [sha256_file(context.dataset.image_path(prompt.item)) for prompt in prompts if own]
-    return Source(paint, strategy, painted=key)
+    return Row(name=name, seeds=seeds, strategy=strategy), paint, key

@@ -45,8 +45,7 @@ MEASURES: dict[str, Measure] = {
 """Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
 with the reason, never replaced by another."""
 MODEL_MEASURES: dict[str, Measure] = {
-    "diversity_seed": diversity.measure_diversity_seed,
-    "diversity_z": diversity.measure_diversity_z,
+    **{name: partial(diversity.measure_diversity, name) for name in ("diversity_seed", "diversity_z")},
     "background_entropy": diversity.measure_background_entropy,
 }
 """Measures of the model alone, which paint pictures of their own."""

@@ -20,7 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from memdriven.config import GeneratorConfig
-from memdriven.models.layers import AffineCombination, Gates, Modulation, ResidualBlock, initialise
+from memdriven.models.layers import (
+    AffineCombination,
+    Gates,
+    Modulation,
+    ResidualBlock,
+    channelwise,
+    initialise,
+)
 
 SIDES = (16, 32)
 """Sides in px of the first stage's maps into which v is fused before its last."""
@@ -32,9 +39,9 @@ SLOPE = 0.2
 class Condition(NamedTuple):
     """What a batch's text says to the blocks."""
 
-    code: Tensor | None
+    code: Tensor | None = None
     """The text code t (b, text_code), where there is one."""
-    last: Modulation | None
+    last: Modulation | None = None
     """Scale and shift of the block that ends at 64 px, (b, 2g, 1, 1) each, where noise has a code."""
 
 
@@ -48,21 +55,13 @@ class EarlyFusion(nn.Module):
 
     def __init__(self, config: GeneratorConfig, *, trained: bool = False) -> None:
         super().__init__()
-        widths = {side: BASE_SIZE // side * config.width for side in SIDES}
-        self.acm = nn.ModuleDict(
-            {
-                str(side): AffineCombination(width, config.feature_width, config.acm_width)
-                for side, width in widths.items()
-            }
-        )
-        self.residual = nn.ModuleDict(
-            {
-                str(side): nn.ModuleList(
-                    ResidualBlock(width, config.text_code) for _ in range(config.early_blocks)
-                )
-                for side, width in widths.items()
-            }
-        )
+        self.acm, self.residual = nn.ModuleDict(), nn.ModuleDict()
+        widths = {str(side): BASE_SIZE // side * config.width for side in SIDES}
+        for side, width in widths.items():
+            self.acm[side] = AffineCombination(width, config.feature_width, config.acm_width)
+        for side, width in widths.items():
+            blocks = (ResidualBlock(width, config.text_code) for _ in range(config.early_blocks))
+            self.residual[side] = nn.ModuleList(blocks)
         self.text_code = TextCode(config) if config.text_code else None
         if not trained:
             self.residual.apply(initialise)
@@ -72,21 +71,15 @@ class EarlyFusion(nn.Module):
 
     def condition(self, c: Tensor, words: Tensor, attributes: Tensor, z: Tensor) -> Condition:
         """Return what the text says: c (b, condition_dim), mean words (b, d), attributes (b, n), z."""
-        if self.text_code is None:
-            return Condition(None, None)
-        code = self.text_code(c, words, attributes, z)
-        return Condition(code, self.text_code.last_block(code))
+        return Condition() if self.text_code is None else self.text_code(c, words, attributes, z)
 
     def forward(self, h: Tensor, maps: dict[int, Tensor], condition: Condition) -> tuple[Tensor, list[Gates]]:
         """Fuse the map of h's side into h (b, c, s, s), where there is one; return it with the gates."""
-        features = maps.get(h.shape[-1])
-        if features is None:
+        side = h.shape[-1]
+        if side not in maps:
             return h, []
-        side = str(h.shape[-1])
-        h, gates = self.acm[side](h, features)
-        blocks = self.residual[side]
-        assert isinstance(blocks, nn.ModuleList)
-        for block in blocks:
+        h, gates = self.acm[str(side)](h, maps[side])
+        for block in self.residual[str(side)].children():
             h = block(h, condition.code)
         return h, [gates]
 
@@ -103,21 +96,15 @@ class TextCode(nn.Module):
         self.noise = NoiseCode(config) if config.noise_code else None
         begin_at_zero(self.attributes)
 
-    def forward(self, c: Tensor, words: Tensor, attributes: Tensor, z: Tensor) -> Tensor:
-        """Return t (b, text_code)."""
+    def forward(self, c: Tensor, words: Tensor, attributes: Tensor, z: Tensor) -> Condition:
+        """Return t (b, text_code), and the last block's modulation where noise has a code."""
         code = self.linear(torch.cat([c, words], dim=1))
         if self.attributes is not None:
             code = code + self.attributes(attributes)
         if self.noise is not None:
             code = code + self.noise(z, attributes)
-        return nn.functional.leaky_relu(code, SLOPE)
-
-    def last_block(self, code: Tensor) -> Modulation | None:
-        """Return scale and shift of the block that ends at 64 px, where noise has a code."""
-        if self.noise is None:
-            return None
-        scale, shift = self.noise.modulate(code)[:, :, None, None].chunk(2, dim=1)  # (b, 2g, 1, 1)
-        return scale, shift
+        code = nn.functional.leaky_relu(code, SLOPE)
+        return Condition(code, None if self.noise is None else channelwise(self.noise.modulate(code)))
 
 
 class NoiseCode(nn.Module):
@@ -129,11 +116,11 @@ class NoiseCode(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        width, code = config.noise_code, config.text_code
-        self.gate = nn.Linear(config.attribute_dim, config.z_dim) if config.attribute_dim else None
-        self.direct = nn.Linear(config.z_dim, code, bias=False)
+        z, width, code = config.z_dim, config.noise_code, config.text_code
+        self.gate = nn.Linear(config.attribute_dim, z) if config.attribute_dim else None
+        self.direct = nn.Linear(z, code, bias=False)
         self.hidden = nn.Sequential(
-            nn.Linear(config.z_dim, width), nn.LeakyReLU(SLOPE), nn.Linear(width, code, bias=False)
+            nn.Linear(z, width), nn.LeakyReLU(SLOPE), nn.Linear(width, code, bias=False)
         )
         self.modulate = nn.Sequential(
             nn.Linear(code, code), nn.LeakyReLU(SLOPE), nn.Linear(code, 4 * config.width)
@@ -151,6 +138,5 @@ class NoiseCode(nn.Module):
 def begin_at_zero(*layers: nn.Module | None) -> None:
     """Set all weights and biases of the layers to 0."""
     for layer in layers:
-        if layer is not None:
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
+        for parameter in layer.parameters() if layer is not None else ():
+            nn.init.zeros_(parameter)

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.config import FEATURE_CHANNELS, GeneratorConfig
-from memdriven.models.early_fusion import BASE_SIZE, SIDES, EarlyFusion
+from memdriven.models.early_fusion import BASE_SIZE, SIDES, Condition, EarlyFusion
 from memdriven.models.layers import (
     AffineCombination,
     Crop,
     Gates,
-    Modulation,
     ResidualBlock,
     UpBlock,
     conv3x3,
@@ -54,13 +53,9 @@ class Stage(NamedTuple):
 class GeneratorOutput(NamedTuple):
     """What one forward pass gives."""
 
-    images: list[Tensor]
-    """A stage each, (b, 3, 64 * 2^i, 64 * 2^i) in [-1, 1]."""
-    mu: Tensor
-    logvar: Tensor
-    """Of the conditioning augmentation, (b, condition_dim)."""
-    gates: list[tuple[Gates, ...]]
-    """A stage each, as in `Stage`."""
+    images: list[Tensor]  # a stage each, (b, 3, 64 * 2^i, 64 * 2^i) in [-1, 1]
+    mu: Tensor  # (b, condition_dim) of the conditioning augmentation
+    logvar: Tensor  # (b, condition_dim) likewise
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -114,9 +109,7 @@ class FeaturePyramid(nn.Module):
         """
         projected = F.leaky_relu(self.project(v), 0.2)
         double = self.to_first[0](projected)
-        early: dict[int, Tensor] = {}
-        if self.early_norm is not None:
-            early = dict(zip(SIDES, (self.early_norm(projected), double), strict=True))
+        early = {} if self.early_norm is None else {SIDES[0]: self.early_norm(projected), SIDES[1]: double}
         maps = [self.to_first[1](double)]
         for block in self.next[: None if stages is None else stages - 1]:
             maps.append(block(maps[-1]))
@@ -140,11 +133,9 @@ class FirstStage(nn.Module):
             self.global_norm = nn.LayerNorm(FEATURE_CHANNELS)
             inputs += FEATURE_CHANNELS
         self.linear: nn.Module = nn.Linear(inputs, outputs, bias=False)
-        if config.first_rank:  # three quarters of a small generator's weights are here [ours]
-            self.linear = nn.Sequential(
-                nn.Linear(inputs, config.first_rank, bias=False),
-                nn.Linear(config.first_rank, outputs, bias=False),
-            )
+        if rank := config.first_rank:  # three quarters of a small generator's weights are here [ours]
+            layers = (nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=False))
+            self.linear = nn.Sequential(*layers)
         self.norm = nn.BatchNorm1d(outputs)
         self.blocks = nn.ModuleList(
             UpBlock(wide * g, narrow * g) for wide, narrow in ((16, 8), (8, 4), (4, 2), (2, 1))
@@ -203,16 +194,12 @@ class Generator(nn.Module):
         if config.use_v:
             g, width = config.width, config.feature_width
             self.pyramid = FeaturePyramid(FEATURE_CHANNELS, width, config.stages, early=config.fuse_early)
-            self.acm = nn.ModuleList(
-                AffineCombination(g, channels, config.acm_width) for channels in self.pyramid.channels
-            )
+            channels = self.pyramid.channels
+            self.acm = nn.ModuleList(AffineCombination(g, c, config.acm_width) for c in channels)
             # ManiGAN's later stages also fuse v before their residual blocks, so that F_i sees where v
             # has what [family].
-            self.acm_before = nn.ModuleList(
-                AffineCombination(g, channels, config.acm_width)
-                for channels in self.pyramid.channels[:-1]
-                if config.acm_before
-            )
+            before = channels[:-1] if config.acm_before else []
+            self.acm_before = nn.ModuleList(AffineCombination(g, c, config.acm_width) for c in before)
             if config.fuse_early:
                 self.early = EarlyFusion(config, trained=trained)
 
@@ -259,8 +246,7 @@ class Generator(nn.Module):
             crop: the squares of the last stage's images to make, in px of the stage before; all by default.
         """
         c, mu, logvar = self.augment(sentence, epsilon)
-        made = list(self.stages(z, c, words, v, stages, crop))
-        return GeneratorOutput([s.image for s in made], mu, logvar, [s.gates for s in made])
+        return GeneratorOutput([s.image for s in self.stages(z, c, words, v, stages, crop)], mu, logvar)
 
     def stages(
         self,
@@ -283,12 +269,11 @@ class Generator(nn.Module):
 
         # First stage, 4 -> 64 px: h_0 = F_0(z, c, v_global).
         gates: list[Gates] = []
-        text = self.early.condition(condition, words, attributes, z) if self.early is not None else None
+        text = Condition() if self.early is None else self.early.condition(condition, words, attributes, z)
         h = self.first.start(z, condition, v.mean(dim=(2, 3)))
         for block in self.first.blocks:
-            last: Modulation | None = text.last if text and block is self.first.blocks[-1] else None
-            h = block(h, last)
-            if self.early is not None and text is not None:  # [ours] at 16 and 32 px
+            h = block(h, text.last if block is self.first.blocks[-1] else None)
+            if self.early is not None:  # [ours] at 16 and 32 px
                 h, fused_gates = self.early(h, early, text)
                 gates += fused_gates
 

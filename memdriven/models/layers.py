@@ -17,6 +17,12 @@ def conv3x3(in_channels: int, out_channels: int, *, bias: bool = False) -> nn.Co
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
 
 
+def channelwise(code: Tensor) -> Modulation:
+    """Return the two halves of a code (b, 2c) as scale and shift."""
+    scale, shift = code[:, :, None, None].chunk(2, dim=1)
+    return scale, shift
+
+
 def modulate(x: Tensor, by: Modulation | None) -> Tensor:
     """Scale and shift maps x (b, c, h, w), channel by channel; unchanged where there is nothing to do."""
     return x if by is None else x * (1 + by[0]) + by[1]
@@ -86,21 +92,16 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """Map (b, c, h, w), and the text code (b, text_width) where it has one, to x's shape."""
-        inner = self.body[:2](x)
-        if self.modulate is not None:
-            scale, shift = self.modulate(text)[:, :, None, None].chunk(2, dim=1)  # (b, 2c, 1, 1)
-            inner = modulate(inner, (scale, shift))
-        result: Tensor = x + self.body[2:](inner)
+        moved = None if self.modulate is None else channelwise(self.modulate(text))
+        result: Tensor = x + self.body[2:](modulate(self.body[:2](x), moved))
         return result
 
 
 class Gates(NamedTuple):
     """What one ACM did to the hidden features, for looking inside."""
 
-    scale: Tensor
-    """conv(u) that multiplies h (b, c, h, w)."""
-    shift: Tensor
-    """conv(u) that is added (b, c, h, w)."""
+    scale: Tensor  # (b, c, h, w) conv(u) that multiplies h
+    shift: Tensor  # (b, c, h, w) conv(u) that is added
 
 
 class AffineCombination(nn.Module):
@@ -130,8 +131,7 @@ class AffineCombination(nn.Module):
 class Crop(NamedTuple):
     """One square of each picture in a batch, on which a stage learns [ours]."""
 
-    corners: Tensor
-    """Left and top in px, whole numbers (b, 2)."""
+    corners: Tensor  # (b, 2) left and top in px, whole numbers
     side: int
 
     def scaled(self, factor: int) -> Crop:

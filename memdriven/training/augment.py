@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, require
 from memdriven.training.distributed import Chance
 
 SHIFT = 1 / 8
@@ -29,29 +29,20 @@ def augment(images: Tensor, policy: str, chance: Chance) -> Tensor:
         ConfigError: another name.
     """
     for name in filter(None, policy.split(",")):
-        if name not in AUGMENTATIONS:
-            raise ConfigError(
-                "augmentations of " + ", ".join(AUGMENTATIONS), repr(name), "correct train.augment"
-            )
+        wanted = "augmentations of " + ", ".join(AUGMENTATIONS)
+        require(name in AUGMENTATIONS, ConfigError, wanted, repr(name), "correct train.augment")
         images = AUGMENTATIONS[name](images, chance)
     return images
 
 
-def _uniform(images: Tensor, chance: Chance) -> Tensor:
-    return chance.uniform(len(images), 1, 1, 1).to(images)
-
-
-def _places(images: Tensor, below: int, chance: Chance) -> Tensor:
-    return chance.integers(below, len(images), 2).to(images.device)
-
-
 def _color(images: Tensor, chance: Chance) -> Tensor:
     """Shift brightness, scale saturation and contrast about their means."""
-    images = images + _uniform(images, chance) - 0.5
+    brightness, saturation, contrast = (chance.uniform(len(images), 1, 1, 1).to(images) for _ in range(3))
+    images = images + brightness - 0.5
     grey = images.mean(dim=1, keepdim=True)
-    images = (images - grey) * (2 * _uniform(images, chance)) + grey
+    images = (images - grey) * (2 * saturation) + grey
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (images - mean) * (0.5 + _uniform(images, chance)) + mean
+    return (images - mean) * (0.5 + contrast) + mean
 
 
 def _translation(images: Tensor, chance: Chance) -> Tensor:
@@ -59,7 +50,7 @@ def _translation(images: Tensor, chance: Chance) -> Tensor:
     size = images.shape[-1]
     reach = round(size * SHIFT)
     padded = F.pad(images, (reach,) * 4)
-    corners = _places(images, 2 * reach + 1, chance)
+    corners = chance.integers(2 * reach + 1, len(images), 2).to(images.device)
     line = torch.arange(size, device=images.device)
     rows = (corners[:, :1] + line)[:, None, :, None]  # (b, 1, s, 1)
     columns = (corners[:, 1:] + line)[:, None, None, :]  # (b, 1, 1, s)
@@ -71,7 +62,7 @@ def _translation(images: Tensor, chance: Chance) -> Tensor:
 def _cutout(images: Tensor, chance: Chance) -> Tensor:
     """Blank a square of half the side at a random place."""
     size = images.shape[-1]
-    centre = _places(images, size, chance)
+    centre = chance.integers(size, len(images), 2).to(images.device)
     line = torch.arange(size, device=images.device)
     rows = ((line - centre[:, :1]).abs() < size // 4)[:, None, :, None]
     columns = ((line - centre[:, 1:]).abs() < size // 4)[:, None, None, :]
@@ -104,16 +95,12 @@ def disturb(images: Tensor, chance: Chance) -> Tensor:
     theta[:, :, 2] = 0.4 * draws[:, 2:4] - 0.2  # -1..1 spans the picture: 0.2 is a tenth
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    soft = _binomial_blur(moved)
+    row = torch.tensor([1.0, 2.0, 1.0], device=device) / 4
+    kernel = (row[:, None] * row[None, :]).expand(3, 1, 3, 3)
+    soft = F.conv2d(F.pad(moved, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
     strength = (2 * draws[:, 4] - 1).clamp(min=0).view(-1, 1, 1, 1)
     moved = moved + strength * (soft - moved)
     gain = (0.95 + 0.1 * draws[:, 5]).view(-1, 1, 1, 1)
     level = 0.04 * (2 * draws[:, 6] - 1).clamp(min=0).view(-1, 1, 1, 1)
     noise = chance.normal(*moved.shape).to(device)
     return (moved * gain + level * noise).clamp(0, 1)
-
-
-def _binomial_blur(images: Tensor) -> Tensor:
-    row = torch.tensor([1.0, 2.0, 1.0], device=images.device) / 4
-    kernel = (row[:, None] * row[None, :]).expand(3, 1, 3, 3)
-    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,79 +26,78 @@ DEPTHS = (1, 4, 7, 12)
 """Which of SqueezeNet 1.1's layers a target is compared in: the last of each scale."""
 
 
-class TextLoss:
-    """L_DAMSM (Eq. 2) and the attributes that G's images show [ours]; nothing here is trained.
+@dataclass(frozen=True)
+class Teachers:
+    """The frozen networks that look at G's pictures; nothing here is trained."""
 
-    Args:
-        config: the run's settings.
-        damsm: trained encoders.
-        vgg: under DAMSM's heads, where `damsm.pixel_backbone` is `vgg16`.
-        head: names attributes from the maps of the pixel network, for `loss.attribute_weight`.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        damsm: Damsm,
-        vgg: Vgg16Features | None = None,
-        head: AttributeHead | None = None,
-    ) -> None:
-        self.config, self.damsm, self.vgg, self.head = config, damsm, vgg, head
+    damsm: Damsm
+    vgg: Vgg16Features | None = None
+    """Under DAMSM's heads, where `damsm.pixel_backbone` is `vgg16`."""
+    head: AttributeHead | None = None
+    """Names attributes from the maps of the pixel network, for `loss.attribute_weight`."""
+    squeezenet: SqueezeNet | None = None
+    """For `loss.perceptual_weight` and `discriminator.projected`."""
 
     @classmethod
     def load(
-        cls, config: Config, trained: TrainedDamsm, attributes: Attributes | None, vgg_weights: Path | None
-    ) -> TextLoss:
-        """Build it for a run, with what the encoders lack and the attributes they were taught.
+        cls,
+        config: Config,
+        trained: TrainedDamsm,
+        attributes: Attributes | None,
+        vgg: Path | None = None,
+        squeezenet: Path | None = None,
+    ) -> Teachers:
+        """Load what a run needs beside its encoders, and take what they were taught of attributes.
 
         Raises:
             TrainingError: an attribute loss is wanted and the encoders have no attribute head.
             CheckpointError: a file is missing or damaged.
         """
-        damsm, head = trained.damsm, None
-        vgg = Vgg16Features.load(vgg_weights, damsm.device) if damsm.pixels is None else None
-        if config.loss.attribute_weight:
+        damsm, loss, head, squeeze = trained.damsm, config.loss, None, None
+        network = Vgg16Features.load(vgg, damsm.device) if damsm.pixels is None else None
+        if loss.attribute_weight:
             if attributes is None or damsm.pixels is None:
-                raise TrainingError(
-                    "encoders with an attribute head, for loss.attribute_weight",
-                    "encoders without one",
-                    "run train-pixels on data with attribute records, or set the weight to 0",
-                )
+                wanted = "encoders with an attribute head, for loss.attribute_weight"
+                fix = "run train-pixels on data with attribute records, or set the weight to 0"
+                raise TrainingError(wanted, "encoders without one", fix)
             head = attributes.head.to(damsm.device)
-        return cls(config, damsm, vgg, head)
+        if loss.perceptual_weight or (config.discriminator.projected and loss.adversarial_weight):
+            squeeze = SqueezeNet.load(squeezenet, damsm.device).to(memory_format=torch.channels_last)
+        return cls(damsm, network, head, squeeze)
 
     @property
     def attributes(self) -> dict[str, tuple[str, ...]]:
         """The attributes whose labels a batch must hold, with their values; empty without head."""
         return self.head.attributes if self.head is not None else {}
 
-    def __call__(self, batch: Batch, images: Sequence[Tensor], chance: Chance) -> dict[str, Tensor]:
-        """Return the losses of G's images of all stages, or of the last (`damsm_stages`).
 
-        `damsm` (where it has a weight) is summed over the stages, `attributes` (where there is a
-        head) is their mean.
-        """
-        loss, world, text, classes = self.config.loss, chance.world, batch.text, None
-        if loss.damsm_weight:  # the captions of all processes compete
-            text = _gathered(batch.text, world)
-            if self.config.damsm.mask_same_class and batch.class_ids is not None:
-                classes = world.gather(batch.class_ids)
-        damsm, named = batch.v.new_zeros(()), []
-        for image in images if loss.damsm_stages == "all" else images[-1:]:
-            seen = (image.float() + 1) / 2
-            if loss.damsm_disturbed:
-                seen = disturb(seen, chance)
-            features, maps = self.damsm.look(seen, self.vgg)
-            if loss.damsm_weight:
-                features = ImageFeatures(*(world.gather(part.float()) for part in features))
-                damsm = damsm + damsm_loss(features, text, classes).total
-            if self.head is not None and maps is not None and batch.labels is not None:
-                balance = world.balance((batch.labels != IGNORED).sum())
-                named.append(attribute_loss(self.head(maps).float(), batch.labels) * balance)
-        found = {"damsm": damsm} if loss.damsm_weight else {}
-        if named:
-            found["attributes"] = torch.stack(named).mean()
-        return found
+def text_losses(
+    config: Config, teachers: Teachers, batch: Batch, images: Sequence[Tensor], chance: Chance
+) -> dict[str, Tensor]:
+    """Return L_DAMSM (Eq. 2) and the attributes that G's images of all stages, or of the last, show [ours].
+
+    `damsm` (where it has a weight) is summed over the stages, `attributes` (where there is a head)
+    are their mean.
+    """
+    loss, world, text, classes = config.loss, chance.world, batch.text, None
+    if loss.damsm_weight:  # the captions of all processes compete
+        text = _gathered(batch.text, world)
+        if config.damsm.mask_same_class and batch.class_ids is not None:
+            classes = world.gather(batch.class_ids)
+    damsm, named = batch.v.new_zeros(()), []
+    for image in images if loss.damsm_stages == "all" else images[-1:]:
+        seen = (image.float() + 1) / 2
+        if loss.damsm_disturbed:
+            seen = disturb(seen, chance)
+        features, maps = teachers.damsm.look(seen, teachers.vgg)
+        if loss.damsm_weight:
+            features = ImageFeatures(*(world.gather(part.float()) for part in features))
+            damsm = damsm + damsm_loss(features, text, classes).total
+        if teachers.head is not None and maps is not None and batch.labels is not None:
+            balance = world.balance((batch.labels != IGNORED).sum())
+            named.append(attribute_loss(teachers.head(maps).float(), batch.labels) * balance)
+    found = {"damsm": damsm} if loss.damsm_weight else {}
+    return found | ({"attributes": torch.stack(named).mean()} if named else {})
 
 
 def _gathered(text: TextFeatures, world: World) -> TextFeatures:
@@ -105,7 +105,7 @@ def _gathered(text: TextFeatures, world: World) -> TextFeatures:
     if world.size == 1:
         return text
     length = text.mask.shape[1]
-    more = int(world.maximum((length,), text.words.device)[0]) - length
+    more = int(world.maximum(length)[0]) - length
     mask = world.gather(F.pad(text.mask, (0, more)).float()) > 0
     return TextFeatures(world.gather(F.pad(text.words, (0, 0, 0, more))), world.gather(text.sentence), mask)
 

@@ -1,31 +1,57 @@
-"""The captions that train: those of a split that are usable, embedded for G, and a reader of them."""
+"""What trains and measures: captions, embedded or beside their images, pictures and cached v, all in RAM.
+
+Whatever is drawn at a step is a function of the seed and the step's number, so a resumed training
+sees what it would have seen.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.data.prepared import Item
-from memdriven.data.vocabulary import IGNORED, EncodedCaption, Vocabulary, label_ids, what_is_not_read
-from memdriven.encoders.damsm import TrainedDamsm
-from memdriven.encoders.readers import CaptionReader, reading_loss
+from memdriven.config import Config
+from memdriven.data.images import to_unit
+from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, label_ids, what_is_not_read
+from memdriven.encoders.damsm import Damsm, TrainedDamsm, cosine
+from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError, DataError, require
-from memdriven.training.loop import Descent, Loop
+from memdriven.memory.features import FeatureStore
+from memdriven.training.augment import disturb
+from memdriven.training.distributed import Chance, World
 
 CHUNK = 512
 """Captions in one pass of the text encoder."""
-READER_BATCH, READER_EPOCHS = 256, 32
-READER_STEPS = 200
-"""Of a reader's training at least, however few captions there are."""
-READER_RATE = 1e-2
-"""Adam's learning rate at its peak: it rises over 50 steps and falls to zero."""
+HELD_OUT = 10
+"""Every so many'th training item is held out, to choose an epoch by."""
+LEAST_GALLERY = 20
+"""Images among which recall decides something."""
+GALLERY = 1000
+"""Recall is measured among at most this many images."""
+RECALL_AT = (1, 5, 10)
+NO_CLASS = -1
+
+
+def mixed_seed(*parts: int) -> int:
+    """Return a 63-bit seed that depends on all of the parts."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
+    """Return the step's rows (batch,) of endless permutations of `count`, remainders dropped."""
+    epoch, at = divmod(step, count // batch)
+    chance = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
+    return torch.randperm(count, generator=chance)[at * batch : (at + 1) * batch]
 
 
 class Captions:
@@ -36,7 +62,7 @@ class Captions:
     """
 
     def __init__(
-        self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int, *, progress: bool = False
+        self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool = False
     ) -> None:
         self.items = list(items)
         self.encoded: list[EncodedCaption] = []
@@ -69,12 +95,7 @@ class Captions:
 class EmbeddedCaptions(Captions):
     """The captions of training images, embedded once: the encoders are frozen, an LSTM slow on a CPU.
 
-    Args:
-        items: the training images.
-        trained: the encoders, and where longer captions are cut.
-        attributes: those to label captions with, and their values.
-        reader: says what they name, for G; not without.
-        progress: show a bar.
+    They are labelled with `attributes` (those to name, and their values), and a `reader` says what they name.
     """
 
     def __init__(
@@ -87,7 +108,7 @@ class EmbeddedCaptions(Captions):
         progress: bool = False,
     ) -> None:
         damsm, vocabulary, config, _ = trained
-        super().__init__(items, vocabulary, config.text.max_words, progress=progress)
+        super().__init__(items, vocabulary, config.text.max_words, progress)
         self.device = damsm.device
         ids, lengths = vocabulary.batch(self.encoded)
         self.words = torch.empty(*ids.shape, damsm.text.lstm.hidden_size * 2, dtype=torch.float16)
@@ -123,41 +144,145 @@ class EmbeddedCaptions(Captions):
         )
 
 
-def fit_reader(
-    items: Sequence[Item],
-    trained: TrainedDamsm,
-    attributes: Mapping[str, Sequence[str]],
-    *,
-    progress: bool = True,
-) -> CaptionReader | None:
-    """Return a reader of what training images' captions name of the attributes, by their word embeddings.
+class Captioned(NamedTuple):
+    """The captions of a batch, their numbers, and class ids (b,) where members of one are no negatives."""
 
-    There is none where no caption records what it names. The encoders stand still.
+    captions: list[EncodedCaption]
+    drawn: list[int]
+    class_ids: Tensor | None
+
+
+class CaptionedImages(Captions):
+    """Captioned images of one or several data sets, on which encoders train or are measured.
+
+    Args:
+        sets: data sets, each with those of its items that are used; members of one class id in two sets
+            do not share a class.
+        vocabulary: of the encoders.
+        config: says how long a caption is at most, and how large a picture.
+        pictures: whether pictures are loaded, too.
+        features: has the cached v of the first set's items, or of some.
+        device: of the class ids.
+        progress: show bars.
+
+    Raises:
+        DataError: an image is unreadable, or none of an item's captions has a known word.
+        BankError: the features are damaged.
     """
-    captions = EmbeddedCaptions(items, trained, attributes, progress=progress)
-    labels = captions.labels
-    assert labels is not None
-    if bool((labels == IGNORED).all()):
-        return None
-    torch.manual_seed(0)
-    reader = CaptionReader(captions.words.shape[2], attributes).to(captions.device)
-    chance = torch.Generator().manual_seed(0)
 
-    def draw(step: int) -> tuple[TextFeatures, Tensor]:
-        rows = torch.randint(len(captions.words), (READER_BATCH,), generator=chance)
-        return captions.text(rows), labels[rows].to(captions.device)
+    def __init__(
+        self,
+        sets: Sequence[tuple[PreparedDataset, Sequence[Item]]],
+        vocabulary: Vocabulary,
+        config: Config,
+        *,
+        pictures: bool,
+        features: FeatureStore | None = None,
+        device: torch.device | str = "cpu",
+        progress: bool = True,
+    ) -> None:
+        items = [item for _, chosen in sets for item in chosen]
+        super().__init__(items, vocabulary, config.text.max_words, progress)
+        self.config = config.damsm
+        classes = [
+            NO_CLASS if item.class_id is None else 1_000_000 * number + item.class_id
+            for number, (_, chosen) in enumerate(sets)
+            for item in chosen
+        ]
+        self.class_ids = torch.tensor(classes, dtype=torch.long, device=device)  # (n,)
+        self.pictures: Tensor | None = None
+        """(n, 3, s, s) uint8."""
+        if pictures and self.items:
+            size = config.damsm.pixel_size
+            self.pictures = torch.cat([load_images(*each, size, progress) for each in sets if each[1]])
+        stored = {} if features is None else {name: row for row, name in enumerate(features.ids)}
+        known = {i: stored[item.id] for i, item in enumerate(sets[0][1]) if item.id in stored}
+        self.featured = torch.tensor(list(known), dtype=torch.long)
+        """The items with features (n',)."""
+        if features is not None and known:
+            self.levels, self.scale = features.load_all(list(known.values()), progress=progress)
 
-    def losses(batch: tuple[TextFeatures, Tensor], step: int) -> dict[str, Tensor]:
-        text, named = batch
-        return {"reading": reading_loss(reader(text), named)}
+    def key(self) -> str:
+        """Return a short hash of the item ids, to recognise the same data on resuming."""
+        text = "\0".join(item.id for item in self.items)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    Loop(
-        trainer=Descent({"reader": reader}, torch.optim.Adam(reader.parameters(), READER_RATE), losses),
-        draw=draw,
-        steps=max(READER_STEPS, READER_EPOCHS * len(captions.words) // READER_BATCH),
-        schedule=lambda part, step: min(1.0, (step + 1) / 50) * (1 - part),
-        name="caption reader",
-        batch_images=READER_BATCH,
-        show=progress,
-    ).train()
-    return reader.eval().requires_grad_(False)
+    def captioned(self, rows: Tensor, generator: torch.Generator) -> Captioned:
+        """Return a random caption of each item."""
+        drawn = self.pick(rows, generator).tolist()
+        classes = self.class_ids[rows] if self.config.mask_same_class else None
+        return Captioned([self.encoded[caption] for caption in drawn], drawn, classes)
+
+    def v(self, rows: Tensor) -> Tensor:
+        """Return features as float32 (b, 512, h, w), of rows of `featured`."""
+        return self.levels[rows].float().mul_(self.scale[rows])
+
+    def disturbed(self, rows: Tensor, generator: torch.Generator, world: World | None = None) -> Tensor:
+        """Return this process's pictures as float32 (b, 3, s, s) in [0, 1], a little disturbed."""
+        assert self.pictures is not None
+        return disturb(to_unit(self.pictures[rows]), Chance(generator, world))
+
+
+def split_items(dataset: PreparedDataset, store: FeatureStore) -> tuple[list[Item], list[Item], list[Item]]:
+    """Split the items with features: those that train, that choose the epoch, and that measure the result.
+
+    None choose where a tenth of the training items is too small a gallery to decide anything. The test
+    split does not: what is measured on it later would be flattered.
+
+    Raises:
+        DataError: fewer than four training items have features.
+    """
+    stored = set(store.ids)
+    known = [item for item in dataset.items if item.id in stored]
+    train, test = ([item for item in known if item.split == split] for split in ("train", "test"))
+    wanted = f"four training images or more with features in {store.path}"
+    found = f"{len(train)} of the {len(dataset.split('train'))} that {dataset.path} has"
+    fix = "add pictures, or extract the features of this data set"
+    require(len(train) >= 4, DataError, wanted, found, fix)
+    held_out = train[1::HELD_OUT]
+    if len(held_out) < LEAST_GALLERY:
+        return train, [], test
+    return [item for index, item in enumerate(train) if index % HELD_OUT != 1], held_out, test
+
+
+def gallery(items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> list[Item]:
+    """Return at most `GALLERY` of the items, evenly spread, without those that have no known word."""
+    found = []
+    for item in items[:: max(1, math.ceil(len(items) / GALLERY))]:
+        with suppress(DataError):
+            found += Captions([item], vocabulary, max_words).items
+    return found
+
+
+@torch.no_grad()
+def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, float]:
+    """Return Recall@1/5/10 of each item's first caption among the items' images, as parts of 1.
+
+    The score is cos(sentence, global). Keys are `<side>_recall@<k>` with the sides `heads`, where there
+    are features of all items, and `pixels`, where there are pictures and a network for them. Chance is
+    k / n; a tie counts as a miss.
+    """
+    if not len(data):
+        return {}
+    was_training = model.training
+    model.eval()
+    sentences: list[Tensor] = []
+    sides: dict[str, list[Tensor]] = {}
+    for rows in torch.split(torch.arange(len(data)), chunk):
+        first = [data.encoded[data.of[row].start] for row in rows.tolist()]
+        sentences.append(model.encode_captions(first).sentence)
+        if len(data.featured) == len(data):
+            v = data.v(rows).to(model.device)
+            sides.setdefault("heads", []).append(model.heads(v).global_)
+        if model.pixels is not None and data.pictures is not None:
+            images = to_unit(data.pictures[rows]).to(model.device)
+            sides.setdefault("pixels", []).append(model.pixels(images).global_)
+    model.train(was_training)
+    result: dict[str, float] = {}
+    for side, parts in sides.items():
+        scores = cosine(torch.cat(sentences), torch.cat(parts))  # (n captions, n images)
+        own = scores.diagonal()[:, None]
+        ranks = len(scores) - 1 - (scores < own).sum(1)  # a tie, or NaN, counts as a miss
+        for k in RECALL_AT:
+            result[f"{side}_recall@{k}"] = round(float((ranks < k).float().mean()), 4)
+    return result

@@ -20,8 +20,7 @@ from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
-from memdriven.training.distributed import joined_world, synchronise
-from memdriven.training.encoder_data import (
+from memdriven.training.captions import (
     Captioned,
     CaptionedImages,
     gallery,
@@ -30,6 +29,7 @@ from memdriven.training.encoder_data import (
     recall,
     split_items,
 )
+from memdriven.training.distributed import joined_world, synchronise
 from memdriven.training.loop import Descent, Loop
 from memdriven.training.run_directory import RunDirectory
 
@@ -98,19 +98,19 @@ def train_damsm(
     plain = to_dict(config)
     frozen = {"text": plain["text"], "damsm": plain["damsm"], "seed": seed}
     run = RunDirectory(out, frozen, resume=resume, free=("damsm.epochs",))
-    with joined_world(choose_device(device)) as (world, device):
+    with joined_world(choose_device(device)) as world:
         # The data: what trains, what chooses the epoch, and what measures the result.
-        show = progress and world.is_main
+        show, device = progress and world.is_main, world.device
         prepared = PreparedDataset.open(dataset)
         store = features_of(prepared, features)
-        split = split_items(prepared, store)
-        vocabulary = Vocabulary.build(c for item in (*split.train, *split.held_out) for c in item.captions)
-        galleries = (gallery(items, vocabulary, config.text.max_words) for items in split[1:])
+        training, *others = split_items(prepared, store)
+        vocabulary = Vocabulary.build(c for item in (*training, *others[0]) for c in item.captions)
+        galleries = (gallery(items, vocabulary, config.text.max_words) for items in others)
         options: dict[str, Any] = {"features": store, "device": device, "progress": show}
         options["pictures"] = settings.pixel_backbone != "vgg16"
         data, held_out, test = (
             CaptionedImages([(prepared, items)], vocabulary, config, **options)
-            for items in (split.train, *galleries)
+            for items in (training, *galleries)
         )
         size = min(settings.batch_size, len(data))
         epoch = len(data) // size
@@ -184,7 +184,6 @@ def train_damsm(
             log_every=epoch,
             report=report,
             batch_images=size,
-            device=device,
             world=world,
             name="train-damsm",
             show=show,
@@ -195,7 +194,7 @@ def train_damsm(
             if show:
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
             save_measured(out, load_damsm(out, device), test, show)
-        world.maximum((0.0,), device)  # the others wait for the files
+        world.maximum(0.0)  # the others wait for the files
     return load_damsm(out, device)
 
 

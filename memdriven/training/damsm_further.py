@@ -15,26 +15,35 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from memdriven.data.images import to_unit
-from memdriven.data.prepared import PreparedDataset
-from memdriven.data.vocabulary import attribute_values, label_ids, visible_record
+from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.vocabulary import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import TrainedDamsm, damsm_loss, load_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.readers import (
     AttributeHead,
     Attributes,
+    CaptionReader,
     attribute_loss,
     load_attributes,
+    reading_loss,
     save_attributes,
 )
+from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
 from memdriven.training.augment import disturb
-from memdriven.training.captions import fit_reader
+from memdriven.training.captions import (
+    Captioned,
+    CaptionedImages,
+    EmbeddedCaptions,
+    gallery,
+    mixed_seed,
+    permuted_rows,
+)
 from memdriven.training.damsm import GRADIENT_CLIP, save_measured
 from memdriven.training.distributed import Chance
-from memdriven.training.encoder_data import Captioned, CaptionedImages, gallery, mixed_seed, permuted_rows
 from memdriven.training.loop import Descent, Loop, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
@@ -44,6 +53,10 @@ HEADS_EVERY = 4
 """Steps from one batch of v to the next in `train_text`: the heads are two linear maps."""
 VIEWS = 2
 """Disturbed views of each picture in `train_text`."""
+READER_BATCH, READER_RATE = 256, 1e-2
+"""Of a caption reader: captions a step, and Adam's rate at its peak, to which it rises over 50 steps."""
+READER_EPOCHS, READER_STEPS = 32, 200
+"""How long it trains, and the steps of that at least, however few captions there are."""
 
 Batch = tuple[Tensor, Captioned, Tensor]
 """Pictures (b, 3, s, s) in [0, 1], maps of pictures, or v; their captions; labels (b, attributes) of what the
@@ -103,7 +116,7 @@ def train_pixels(
         TrainingError: `out` is taken, there are too few pictures, or a loss is not finite.
     """
     settings = settings or PixelSettings()
-    further = Further("pixels", datasets, None, damsm, out, settings, device, resume, progress)
+    further = Further("pixels", datasets, None, damsm, Path(out), settings, device, resume, progress)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     shown = [visible_record(item) for item in data.items]
     attributes = attribute_values(shown)
@@ -169,7 +182,7 @@ def train_text(
         BankError: the features are missing or damaged; else as `train_pixels`.
     """
     settings = settings or TextSettings()
-    further = Further("text", datasets, features, damsm, out, settings, device, resume, progress)
+    further = Further("text", datasets, features, damsm, Path(out), settings, device, resume, progress)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     assert data.pictures is not None
     attributes = attribute_values(data.named)
@@ -230,58 +243,49 @@ def frozen_maps(pixels: CompactBackbone, pictures: Tensor, views: int, seed: int
     return maps.view(views, len(pictures), *maps.shape[1:])
 
 
+@dataclass
 class Further:
-    """What both kinds of further training begin and end with.
+    """What both kinds of further training begin and end with."""
 
-    Args:
-        kind: "pixels" or "text": what learns.
-        features: feature store of the first data set's items; where there is one, recall by v is
-            measured, too.
-    """
+    kind: str
+    """What learns: "pixels" or "text"."""
+    datasets: Sequence[Path | str]
+    features: Path | str | None
+    """Of the first data set's items; with these, recall by v is measured, too."""
+    damsm: Path | str
+    out: Path
+    settings: PixelSettings
+    device: torch.device | str
+    resume: bool
+    progress: bool
 
-    def __init__(
-        self,
-        kind: str,
-        datasets: Sequence[Path | str],
-        features: Path | str | None,
-        damsm: Path | str,
-        out: Path | str,
-        settings: PixelSettings,
-        device: torch.device | str,
-        resume: bool,
-        progress: bool,
-    ) -> None:
-        self.kind, self.out, self.settings, self.progress = kind, Path(out), settings, progress
-        self.run = RunDirectory(self.out, asdict(settings), resume=resume, free=("minutes",))
-        found, fix = settings.minutes, "give a budget of minutes"
-        require(settings.minutes > 0, ConfigError, "minutes above 0", found, fix)
-        self.trained = load_damsm(damsm, choose_device(device))
+    def __post_init__(self) -> None:
+        """Open the encoders, and the data that train and measure them."""
+        batch, minutes = self.settings.batch, self.settings.minutes
+        self.run = RunDirectory(self.out, asdict(self.settings), resume=self.resume, free=("minutes",))
+        require(minutes > 0, ConfigError, "minutes above 0", minutes, "give a budget of minutes")
+        self.trained = load_damsm(self.damsm, choose_device(self.device))
         model, vocabulary, config, facts = self.trained
         if not isinstance(model.pixels, CompactBackbone):
-            raise ConfigError(
-                "encoders with damsm.pixel_backbone 'compact'",
-                f"{config.damsm.pixel_backbone!r}, which has no pixel network to train",
-                "choose encoders that were trained with the compact pixel network",
-            )
+            found = f"{config.damsm.pixel_backbone!r}, which has no pixel network to train"
+            fix = "choose encoders that were trained with the compact pixel network"
+            raise ConfigError("encoders with damsm.pixel_backbone 'compact'", found, fix)
         self.pixels = model.pixels
-        self.known = load_attributes(damsm, facts["hash"])
+        self.known = load_attributes(self.damsm, facts["hash"])
         """What these encoders were taught of attributes."""
-        self.sets = [PreparedDataset.open(path) for path in datasets]
-        store = None if features is None else features_of(self.sets[0], features)
+        self.sets = [PreparedDataset.open(path) for path in self.datasets]
+        store = None if self.features is None else features_of(self.sets[0], self.features)
         training = [(dataset, dataset.split("train")) for dataset in self.sets]
         tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
         measuring = [(self.sets[0], gallery(tested, vocabulary, config.text.max_words))]
-        options: dict[str, Any] = {"features": store, "device": model.device, "progress": progress}
+        options: dict[str, Any] = {"features": store, "device": model.device, "progress": self.progress}
         self.data, self.gallery = (
             CaptionedImages(sets, vocabulary, config, pictures=True, **options)
             for sets in (training, measuring)
         )
-        wanted, fix = (
-            f"a batch of {settings.batch} training pictures",
-            "give more pictures, or a smaller batch",
-        )
-        require(len(self.data) >= settings.batch, TrainingError, wanted, len(self.data), fix)
-        torch.manual_seed(settings.seed)
+        wanted, fix = f"a batch of {batch} training pictures", "give more pictures, or a smaller batch"
+        require(len(self.data) >= batch, TrainingError, wanted, len(self.data), fix)
+        torch.manual_seed(self.settings.seed)
 
     def train(
         self,
@@ -297,11 +301,8 @@ class Further:
             head: what reads attributes off the maps, to keep beside the encoders.
         """
         model, facts = self.trained.damsm, self.trained.facts
-        names = ", ".join(dataset.name for dataset in self.sets)
-        parameters = [
-            p for module in modules.values() for p in module.requires_grad_(True).train().parameters()
-        ]
-        optimiser = torch.optim.Adam(parameters, self.settings.learning_rate, (0.9, 0.99))
+        learning = [p for each in modules.values() for p in each.requires_grad_(True).train().parameters()]
+        optimiser = torch.optim.Adam(learning, self.settings.learning_rate, (0.9, 0.99))
         Loop(
             trainer=Descent(modules, optimiser, losses, clipped),
             draw=draw,
@@ -311,13 +312,13 @@ class Further:
             facts={"identity": {"encoders": facts["hash"], "training items": self.data.key()}},
             log_every=len(self.data) // self.settings.batch,
             batch_images=self.settings.batch,
-            device=model.device,
             name=f"train-{self.kind}",
             show=self.progress,
         ).train()
 
         # What came of it; what was known of the encoders before is kept.
         model.eval().requires_grad_(False)
+        names = ", ".join(dataset.name for dataset in self.sets)
         kept = {key: value for key, value in facts.items() if key != "best"} | {
             f"{self.kind}_trained_on": f"{counted(len(self.data), 'picture')} of {names}",
             f"{self.kind}_minutes": self.settings.minutes,
@@ -325,8 +326,47 @@ class Further:
         }
         save_measured(self.out, self.trained._replace(facts=kept), self.gallery, self.progress)
         if head is not None:
-            reader = fit_reader(
-                self.sets[0].split("train"), self.trained, head.attributes, progress=self.progress
-            )
+            items = self.sets[0].split("train")
+            reader = fit_reader(items, self.trained, head.attributes, progress=self.progress)
             save_attributes(self.out, Attributes(head, reader), model.hash())
         return load_damsm(self.out, model.device)
+
+
+def fit_reader(
+    items: Sequence[Item],
+    trained: TrainedDamsm,
+    attributes: Mapping[str, Sequence[str]],
+    *,
+    progress: bool = True,
+) -> CaptionReader | None:
+    """Return a reader of what training images' captions name of the attributes, by their word embeddings.
+
+    There is none where no caption records what it names. The encoders stand still.
+    """
+    captions = EmbeddedCaptions(items, trained, attributes, progress=progress)
+    labels = captions.labels
+    assert labels is not None
+    if bool((labels == IGNORED).all()):
+        return None
+    torch.manual_seed(0)
+    reader = CaptionReader(captions.words.shape[2], attributes).to(captions.device)
+    chance = torch.Generator().manual_seed(0)
+
+    def draw(step: int) -> tuple[TextFeatures, Tensor]:
+        rows = torch.randint(len(captions.words), (READER_BATCH,), generator=chance)
+        return captions.text(rows), labels[rows].to(captions.device)
+
+    def losses(batch: tuple[TextFeatures, Tensor], step: int) -> dict[str, Tensor]:
+        text, named = batch
+        return {"reading": reading_loss(reader(text), named)}
+
+    Loop(
+        trainer=Descent({"reader": reader}, torch.optim.Adam(reader.parameters(), READER_RATE), losses),
+        draw=draw,
+        steps=max(READER_STEPS, READER_EPOCHS * len(captions.words) // READER_BATCH),
+        schedule=lambda part, step: min(1.0, (step + 1) / 50) * (1 - part),
+        name="caption reader",
+        batch_images=READER_BATCH,
+        show=progress,
+    ).train()
+    return reader.eval().requires_grad_(False)

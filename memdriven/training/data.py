@@ -72,26 +72,17 @@ class Batch:
 class Pick:
     """Everything random in a batch, drawn before anything is computed; one row a sample."""
 
-    index: Tensor
-    """The images (b,)."""
-    caption: Tensor
-    """A caption of each (b,)."""
-    swapped: Tensor
-    """(b,) bool: whether v is neighbours'."""
-    nearest: Tensor
-    """(b, m) which of the nearest neighbours, at most."""
-    mixed: Tensor
-    """(b, 1) how many of these, from the first."""
-    strength: Tensor
-    """(b,) factor on v: 1, or less with p_fade."""
-    windows: Tensor
-    """(b, 3) the part of image and memory that is shown: left, top, side as shares of the whole."""
-    mirrored: Tensor
-    """(b,) bool."""
-    corners: Tensor
-    """(b, 2) of the squares on which the last stage learns, in px of the stage before."""
-    z: Tensor
-    epsilon: Tensor
+    index: Tensor  # (b,) the images
+    caption: Tensor  # (b,) a caption of each
+    swapped: Tensor  # (b,) bool: v is neighbours'
+    nearest: Tensor  # (b, m) which of the nearest neighbours, at most
+    mixed: Tensor  # (b, 1) how many of these, from the first
+    strength: Tensor  # (b,) factor on v: 1, or less with p_fade
+    windows: Tensor  # (b, 3) the part of image and memory that is shown: left, top, side, as shares
+    mirrored: Tensor  # (b,) bool
+    corners: Tensor  # (b, 2) of the squares on which the last stage learns, in px of the stage before
+    z: Tensor  # (b, z_dim)
+    epsilon: Tensor  # (b, condition_dim)
 
     def part(self, world: World) -> Pick:
         """Return the rows of one process; all processes' together are the batch."""

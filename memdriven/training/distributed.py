@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,13 +22,16 @@ import torch.distributed.nn
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """This process's place among all."""
+    """This process's place among all, and its own device."""
 
     rank: int = 0
     size: int = 1
+    device: torch.device = CPU
 
     @property
     def is_main(self) -> bool:
@@ -63,13 +66,13 @@ class World:
             return 1.0
         return here * self.size / self.sum(here).clamp(min=1)
 
-    def maximum(self, values: Sequence[float], device: torch.device) -> list[float]:
+    def maximum(self, *values: float) -> tuple[float, ...]:
         """Return the largest of each value over all processes: what one of them sees, all know."""
         if self.size == 1:
-            return list(values)
-        found = torch.tensor(values, dtype=torch.float64, device=device)
+            return values
+        found = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
-        return [float(value) for value in found]
+        return tuple(found.tolist())
 
 
 class _Sum(torch.autograd.Function):
@@ -143,14 +146,12 @@ class Chance:
 
     Args:
         seed: the same numbers for the same seed, on one kind of device; or a generator to draw from.
-        world: the processes that share the batch.
-        device: where the numbers are drawn.
+        world: the processes that share the batch; says where numbers of a seed are drawn.
     """
 
-    def __init__(
-        self, seed: int | torch.Generator, world: World | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, seed: int | torch.Generator, world: World | None = None) -> None:
         self.world = world or World()
+        device = self.world.device
         self.generator = torch.Generator(device).manual_seed(seed) if isinstance(seed, int) else seed
         self._device = self.generator.device
 
@@ -173,14 +174,11 @@ class Chance:
 
 
 @contextmanager
-def joined_world(device: torch.device) -> Iterator[tuple[World, torch.device]]:
-    """Join the group that torchrun describes in the environment, and leave it; alone without one.
-
-    Yields this process's world and its own device.
-    """
+def joined_world(device: torch.device) -> Iterator[World]:
+    """Join the group that torchrun describes in the environment, and leave it; alone without one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World(), device
+        yield World(device=device)
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -188,7 +186,7 @@ def joined_world(device: torch.device) -> Iterator[tuple[World, torch.device]]:
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(rank=distributed.get_rank(), size=size), device
+        yield World(rank=distributed.get_rank(), size=size, device=device)
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()

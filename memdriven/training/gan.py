@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,15 @@ from memdriven.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
-from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import read_json
 from memdriven.models.generator import Generator
 from memdriven.numbers import counted
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import joined_world
-from memdriven.training.loop import Loop, SampleGrid, linear_decay
+from memdriven.training.loop import SAMPLES, Loop, SampleGrid, linear_decay
 from memdriven.training.run_directory import STATE, RunDirectory, load_state
 from memdriven.training.step import GanTrainer
 
@@ -34,8 +33,6 @@ CONFIG = "config.json"
 FREE = tuple(f"train.{name}" for name in ("steps", "max_minutes", "compile", "log_every", "save_every"))
 """Settings that no step's arithmetic hangs on: a resumed run may change them."""
 WEIGHTS = "generator.safetensors"
-SAMPLES = 8
-"""Captions of a sample grid at most, each drawn with three noises."""
 LEGEND = (
     "The top row shows training images. Below each, one noise a row, is what the generator (its moving "
     "average) paints for the image's caption and a memory: the image's own features, or neighbours'."
@@ -96,12 +93,12 @@ def train_gan(
         ConfigError: the generator does not fit the encoders.
         CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
-    with joined_world(choose_device(device)) as (world, device):
+    with joined_world(choose_device(device)) as world:
         show, train = progress and world.is_main, config.train
         wanted = f"a train.batch_size that {world.size} processes can share evenly"
         fix = "choose a multiple of the number of processes"
         require(train.batch_size % world.size == 0, TrainingError, wanted, train.batch_size, fix)
-        trained = load_damsm(damsm, device)
+        trained = load_damsm(damsm, world.device)
         attributes = load_attributes(damsm, trained.facts["hash"])
         reader = reader_of(attributes) if config.generator.attribute_dim else None
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
@@ -116,12 +113,9 @@ def train_gan(
             wanted = "trained weights to freeze (train.frozen_stages, train.frozen_parts)"
             found, fix = "a run that starts from nothing", "name a checkpoint that has them with --start-from"
             require(begun or not freezes, TrainingError, wanted, found, fix)
-        text_loss = TextLoss.load(config, trained, attributes, vgg)
-        squeeze, loss = None, config.loss
-        if loss.perceptual_weight or (config.discriminator.projected and loss.adversarial_weight):
-            squeeze = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
-        trainer = GanTrainer(config, text_loss, device, world, squeeze)
-        told: dict[str, Any] = {"attributes": text_loss.attributes, "reader": reader, "progress": show}
+        teachers = Teachers.load(config, trained, attributes, vgg, squeezenet)
+        trainer = GanTrainer(config, teachers, world)
+        told: dict[str, Any] = {"attributes": teachers.attributes, "reader": reader, "progress": show}
         data = GanData(dataset, features, trained, config, extra=extra, **told)
         if run is None:
             lines = _dry_run(trainer, data)  # every process: gradients are averaged
@@ -143,7 +137,7 @@ def train_gan(
                 "images": loop.step * loop.batch_images,
                 "minutes": round(loop.seconds / 60, 1),
                 "finished": loop.part >= 1,
-                "device": device_name(device),
+                "device": device_name(world.device),
                 "dataset": data.name,
                 "training_images": len(data),
                 **facts["identity"],
@@ -168,7 +162,6 @@ def train_gan(
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,
-            device=device,
             world=world,
             show=show,
         ).train()
@@ -273,27 +266,25 @@ def of_rank(full: Tensor, rank: int) -> dict[str, Tensor]:
 
 def _dry_run(trainer: GanTrainer, data: GanData) -> str:
     """Run two steps on the first batches; return shapes, sizes, and what a run needs of memory and time."""
-    train, cuda, batch = trainer.config.train, trainer.device.type == "cuda", data.batch(0)
+    train, batch = trainer.config.train, data.batch(0)
 
     def millions(module: nn.Module) -> str:
         return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M parameters"
 
-    def timed(step: int) -> tuple[float, dict[str, float]]:
+    def gigabytes(tensors: Iterable[Tensor]) -> str:
+        return f"{sum(tensor.nbytes for tensor in tensors) / 1e9:.2f}"
+
+    for step in range(2):
         start = time.perf_counter()
         losses = {name: value.item() for name, value in trainer.step(data.batch(step), step).items()}
-        return time.perf_counter() - start, losses
-
-    timed(0)
-    seconds, losses = timed(1)
+        seconds = time.perf_counter() - start
     peak, where = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "of memory"
-    if cuda:
+    if trainer.world.device.type == "cuda":
         peak, where = torch.cuda.max_memory_allocated(), "of the GPU's memory"
-    held = {
-        "data": (data.images, data.features, data.captions.words),
-        "networks": [w for module in trainer.modules.values() for w in module.state_dict().values()],
-        "moments": [m for o in trainer.optimisers.values() for s in o.state.values() for m in s.values()],
-    }
-    parts = ", ".join(f"{name} {sum(t.nbytes for t in kept) / 1e9:.2f}" for name, kept in held.items())
+    weights = [w for module in trainer.modules.values() for w in module.state_dict().values()]
+    moments = [m for o in trainer.optimisers.values() for s in o.state.values() for m in s.values()]
+    held = f"data {gigabytes((data.images, data.features, data.captions.words))}, "
+    held += f"networks {gigabytes(weights)}, moments {gigabytes(moments)}, the rest libraries and a step"
     sides = [trainer.generator.resolutions[stage] for stage in trainer.stages]
     pace = f"{seconds:.2f} s a step, {train.batch_size / seconds:.1f} images/s"
     lines = [
@@ -305,7 +296,7 @@ def _dry_run(trainer: GanTrainer, data: GanData) -> str:
         ("generator", millions(trainer.generator)),
         *((f"discriminator {side:>4}", millions(d)) for side, d in zip(sides, trainer.discriminators)),
         ("losses", ", ".join(f"{name} {value:.3f}" for name, value in losses.items())),
-        ("memory", f"{peak / 1e9:.2f} GB {where} a process: {parts}, the rest libraries and a step"),
+        ("memory", f"{peak / 1e9:.2f} GB {where} a process: {held}"),
         ("time", f"{pace}, {seconds * train.steps / 3600:.1f} h for {counted(train.steps, 'step')}"),
     ]
     return "\n".join(f"{name:<20} {value}" for name, value in lines)

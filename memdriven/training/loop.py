@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,38 +25,50 @@ from memdriven.training.run_directory import RunDirectory, first_broken, load_st
 
 FIRST_SAMPLE, NEXT_SAMPLE = 30.0, 300.0
 """Seconds to the first sample, for something to look at within a minute, and to each after it."""
-NOISES = 3
-"""Rows of a sample grid beside the training images."""
+SAMPLES, NOISES = 8, 3
+"""Captions of a sample grid at most, and the noises with which each is drawn."""
 SHOWN = 4
 """Losses that the progress bar shows at most."""
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 """What is left is told in time, whether steps or minutes end the budget."""
 
 
-class Trainer(Protocol):
-    """What the loop drives."""
-
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """What a state holds, by name; weights that are trained, and their averages."""
-
-    @property
-    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Likewise; their learning rates at the beginning are the peak of the schedule."""
-
-    def step(self, batch: Any, step: int) -> Mapping[str, Tensor]:
-        """Update the weights once; return scalar losses, detached."""
-
-
-class Descent:
-    """The trainer of networks that go down a sum of losses together.
+class Trainer:
+    """What the loop drives: networks, and optimisers of those that learn.
 
     Args:
-        modules: what a state holds, by name; the first names the optimiser.
-        optimiser: of what learns.
-        losses: returns the losses of a batch at a step, by name.
-        clipped: whose gradient is clipped, and to which norm.
-        world: the processes over which gradients are averaged.
+        modules: what a state holds, by name: weights that are trained, and their averages.
+        optimisers: likewise; their learning rates at the beginning are the peak of the schedule.
+    """
+
+    def __init__(
+        self, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
+        self.modules, self.optimisers = dict(modules), dict(optimisers)
+
+    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """Update the weights once; return scalar losses, detached."""
+        raise NotImplementedError
+
+    def update(self, name: str, loss: Tensor, clipped: tuple[nn.Module, float] | None = None) -> None:
+        """Move down a loss what the optimiser of that name holds; clip a module's gradient to a norm."""
+        self.optimisers[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if clipped is not None:
+            nn.utils.clip_grad_norm_(clipped[0].parameters(), clipped[1])
+        self.optimisers[name].step()
+
+
+def adam(module: nn.Module, rate: float, **settings: Any) -> torch.optim.Adam:
+    """Return an Adam of what learns in a module."""
+    return torch.optim.Adam([p for p in module.parameters() if p.requires_grad], rate, **settings)
+
+
+class Descent(Trainer):
+    """Networks that go down a sum of losses together.
+
+    The first of the modules names the optimiser; `losses` returns those of a batch at a step, by name; of
+    `clipped` the gradient is clipped, to a norm.
     """
 
     def __init__(
@@ -67,19 +79,15 @@ class Descent:
         clipped: tuple[nn.Module, float] | None = None,
         world: World | None = None,
     ) -> None:
-        self.modules, self.clipped = modules, clipped
-        self.optimiser, self.optimisers = optimiser, {next(iter(modules)): optimiser}
+        self.name, self.clipped = next(iter(modules)), clipped
+        super().__init__(modules, {self.name: optimiser})
         self._losses = parallel(_Losses(modules, losses), world or World())
 
     def step(self, batch: Any, step: int) -> dict[str, Tensor]:
         """Make one step down; return the losses, and their sum first."""
         terms: dict[str, Tensor] = self._losses(batch, step)
         total = torch.stack(list(terms.values())).sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if self.clipped is not None:
-            nn.utils.clip_grad_norm_(self.clipped[0].parameters(), self.clipped[1])
-        self.optimiser.step()
+        self.update(self.name, total, self.clipped)
         return {name: value.detach() for name, value in {"loss": total, **terms}.items()}
 
 
@@ -99,13 +107,10 @@ class _Losses(nn.Module):
 class SampleGrid(NamedTuple):
     """Pictures that show progress: training images, and below each what is painted, a noise a row."""
 
-    images: Tensor
-    """(n, 3, s, s) in [-1, 1]."""
-    paint: Callable[[Tensor], Tensor]
-    """Returns pictures (n, 3, s, s) of noise (n, z_dim)."""
+    images: Tensor  # (n, 3, s, s) in [-1, 1]
+    paint: Callable[[Tensor], Tensor]  # noise (n, z_dim) -> pictures (n, 3, s, s)
     z_dim: int
-    legend: str
-    """One line on what the rows are."""
+    legend: str  # what the rows are, in a line
 
     @torch.no_grad()
     def draw(self) -> tuple[Tensor, int, str]:
@@ -123,23 +128,19 @@ class Loop:
     Args:
         trainer: makes a step.
         draw: returns the batch of a step, a function of its number alone.
-        steps: budget of steps, all starts together.
-        minutes: budget of minutes, all starts together; 0 for none.
-        schedule: the factor on the learning rates, of the part of the budget that is spent and of the
-            step.
+        steps, minutes: the budget, all starts together; 0 minutes for steps alone.
+        schedule: the factor on the learning rates, of the spent part of the budget and of the step.
         run: where metrics, samples and states go; None keeps nothing.
         facts: saved with the state, as JSON, and updated from it.
         log_every: steps from one row of metrics to the next.
-        save_every: steps from one state to the next, or `save_minutes`, whichever comes first; 0 for those.
+        save_every, save_minutes: from one state to the next, whichever comes first; 0 steps: by minutes.
         samples: draws samples.
         report: is given each row of metrics; what it returns joins the row.
         finish: writes what the training is for; called at the end, and when it is interrupted.
         batch_images: images a step, over all processes.
         compiles: whether the first step of a start is spent compiling, and is not counted.
-        device: of the losses.
         world: the processes that train together.
-        name: of the progress bar.
-        show: whether there is one.
+        name, show: of the progress bar, and whether there is one.
     """
 
     trainer: Trainer
@@ -157,7 +158,6 @@ class Loop:
     finish: Callable[[Loop], None] | None = None
     batch_images: int = 1
     compiles: bool = False
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     world: World = field(default_factory=World)
     name: str = "train"
     show: bool = True
@@ -174,8 +174,8 @@ class Loop:
         self._losses: dict[str, tuple[Tensor | float, int]] = {}
 
     @property
-    def _groups(self) -> list[dict[str, Any]]:
-        return [g for optimiser in self.trainer.optimisers.values() for g in optimiser.param_groups]
+    def _groups(self) -> list[dict[str, Any]]:  # a loaded state puts others in their place
+        return [group for each in self.trainer.optimisers.values() for group in each.param_groups]
 
     @property
     def part(self) -> float:
@@ -207,7 +207,7 @@ class Loop:
                     self._save(run)  # so that whatever happens, there is a state to go on from
             before, last, compiles, stop = self.seconds, self.step, self.compiles, self.part >= 1
             began = logged = saved = time.perf_counter()
-            due, sampled = FIRST_SAMPLE, False
+            due = FIRST_SAMPLE
             if compiles and not stop:
                 self._tell("compiling, a minute or two, before the budget begins")
             while not stop:
@@ -225,8 +225,8 @@ class Loop:
                 if compiles:
                     self._tell(f"compiled in {now - began:.0f} s, which the budget does not count")
                     began, logged, compiles = now, now, False
-                seen = (before + now - began, sum(signals), now - saved >= 60 * self.save_minutes)
-                self.seconds, signalled, save = self.world.maximum(seen, self.device)
+                spent, due_to_save = before + now - began, now - saved >= 60 * self.save_minutes
+                self.seconds, signalled, save = self.world.maximum(spent, sum(signals), due_to_save)
                 number = int(signalled)
                 stop = self.part >= 1 or bool(number)
 
@@ -238,9 +238,9 @@ class Loop:
                 wanted = now - began >= due or (stop and not number)
                 if self.samples is not None and run is not None and wanted:
                     path = run.save_grid(self.step, *self.samples.draw())
-                    if not sampled:
+                    if due == FIRST_SAMPLE:
                         self._tell(f"samples: {path}; README.md beside it says what the rows are")
-                    due, sampled = now - began + NEXT_SAMPLE, True
+                    due = now - began + NEXT_SAMPLE
                 if save or stop or (self.save_every and self.step % self.save_every == 0):
                     broken = first_broken(self.trainer.modules)
                     self._require_finite([broken] if broken else [], "weights")
@@ -263,13 +263,10 @@ class Loop:
         facts = load_state(self.run.state, self.trainer.modules, self.trainer.optimisers)
         now, then = self.facts.get("identity", {}), facts.get("identity", {})
         changed = [name for name in now if now[name] != then.get(name)]
-        require(
-            not changed,
-            TrainingError,
-            f"the {', '.join(changed)} with which the run in {self.run.path} was begun",
-            ", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed),
-            "resume with the same data and encoders, or start a new run",
-        )
+        wanted = f"the {', '.join(changed)} with which the run in {self.run.path} was begun"
+        found = ", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed)
+        fix = "resume with the same data and encoders, or start a new run"
+        require(not changed, TrainingError, wanted, found, fix)
         self.facts.update(facts)
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         self._saved = self.step
@@ -289,8 +286,8 @@ class Loop:
             "images": self.step * self.batch_images,
             "minutes": round(self.seconds / 60, 2),
             "images_per_second": round(pace, 1),
+            **{name: round(value, 5) for name, value in means.items()},
         }
-        row |= {name: round(value, 5) for name, value in means.items()}
         if self.world.is_main and self.report is not None and whole:
             row |= self.report(row)
         if run is not None:
@@ -302,7 +299,7 @@ class Loop:
 
     def _require_finite(self, broken: list[str], what: str) -> None:
         """Stop every process where any has met NaN or infinity."""
-        if not self.world.maximum((bool(broken),), self.device)[0]:
+        if not self.world.maximum(bool(broken))[0]:
             return
         kept = "no state has been saved yet"
         if self.run is not None and self._saved is not None:

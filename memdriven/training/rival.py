@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from memdriven.data.prepared import PreparedDataset, load_images
@@ -24,14 +24,12 @@ from memdriven.encoders.weights import write_weights
 from memdriven.errors import TrainingError, require
 from memdriven.models.rival import RivalDiscriminator, RivalGenerator, hinge, matching_gradient_penalty
 from memdriven.training.captions import EmbeddedCaptions
-from memdriven.training.loop import Loop, SampleGrid
+from memdriven.training.loop import SAMPLES, Loop, SampleGrid, Trainer, adam
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
 FILE = "rival.safetensors"
 Z_DIM = 100
-SAMPLES = 8
-"""Captions of a sample grid at most, each drawn with three noises."""
 LEGEND = (
     "The top row shows training images. Below each, one noise a row, is what the rival paints "
     "for its caption."
@@ -65,44 +63,30 @@ class RivalSettings:
 class RivalBatch(NamedTuple):
     """What one step needs."""
 
-    images: Tensor
-    """(b, 3, s, s) in [-1, 1]."""
-    sentence: Tensor
-    """(b, d)."""
-    z: Tensor
+    images: Tensor  # (b, 3, s, s) in [-1, 1]
+    sentence: Tensor  # (b, d)
+    z: Tensor  # (b, z_dim)
 
 
-class RivalTrainer:
+class RivalTrainer(Trainer):
     """Both networks, their optimisers and the step."""
 
     def __init__(self, settings: RivalSettings, text_dim: int, device: torch.device | str = "cpu") -> None:
         torch.manual_seed(settings.seed)
-        sizes = (settings.width, settings.size)
-
-        def place(module: Any) -> Any:
-            return module.to(device).to(memory_format=torch.channels_last)
-
-        self.generator: RivalGenerator = place(RivalGenerator(*sizes, text_dim=text_dim))
-        self.discriminator: RivalDiscriminator = place(RivalDiscriminator(*sizes, text_dim=text_dim))
-        self.average = AveragedModel(
-            self.generator,
-            multi_avg_fn=get_ema_multi_avg_fn(settings.ema),  # type: ignore[no-untyped-call]
-        )
-        self.modules: dict[str, nn.Module] = {
-            "generator": self.generator,
-            "average": self.average,
-            "discriminator": self.discriminator,
-        }
+        self.generator = RivalGenerator(settings.width, settings.size, text_dim=text_dim)
+        self.discriminator = RivalDiscriminator(settings.width, settings.size, text_dim=text_dim)
+        for network in (self.generator, self.discriminator):
+            network.to(device).to(memory_format=torch.channels_last)
+        update = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.generator, multi_avg_fn=update)
+        modules = {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
         rates = {"generator": settings.learning_rate, "discriminator": settings.d_learning_rate}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam(self.modules[name].parameters(), rate, betas=(0.0, 0.9))
-            for name, rate in rates.items()
-        }
+        super().__init__(modules, {n: adam(modules[n], rate, betas=(0.0, 0.9)) for n, rate in rates.items()})
 
     def step(self, batch: RivalBatch, step: int) -> dict[str, Tensor]:
         """Update D, then G, then its average; return the losses."""
-        d, images, sentence = self.discriminator, batch.images, batch.sentence
-        made = self.generator(batch.z, sentence)
+        d, (images, sentence, z) = self.discriminator, batch
+        made = self.generator(z, sentence)
 
         # D: real pairs, the same images beside the next one's caption, generated pairs [DF-GAN].
         real, fake = d.features(images), d.features(made.detach())
@@ -110,19 +94,14 @@ class RivalTrainer:
             d.judge(real, sentence), d.judge(fake, sentence), d.judge(real, sentence.roll(1, 0))
         )
         penalty = matching_gradient_penalty(d, images, sentence)
-        self._update("discriminator", adversarial + penalty)
+        self.update("discriminator", adversarial + penalty)
 
         # G.
         g_loss = -d.judge(d.features(made), sentence).mean()
-        self._update("generator", g_loss)
+        self.update("generator", g_loss)
         self.average.update_parameters(self.generator)
         found = {"d_hinge": adversarial, "penalty": penalty, "g_hinge": g_loss}
         return {name: value.detach() for name, value in found.items()}
-
-    def _update(self, name: str, loss: Tensor) -> None:
-        self.modules[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimisers[name].step()
 
 
 def train_rival(
@@ -161,14 +140,9 @@ def train_rival(
     run = RunDirectory(out, asdict(settings), resume=resume, free=("minutes", "steps"))
     trained = load_damsm(damsm, device)
     sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
-    small, wanted = [s.name for s in sets if s.image_size < settings.size], settings.size
-    require(
-        not small,
-        TrainingError,
-        f"pictures of {wanted} px or more, as the rival makes",
-        f"smaller ones in {', '.join(small)}",
-        "lower the size",
-    )
+    small = ", ".join(s.name for s in sets if s.image_size < settings.size)
+    wanted, found = f"pictures of {settings.size} px or more, as the rival makes", f"smaller ones in {small}"
+    require(not small, TrainingError, wanted, found, "lower the size")
     items = [item for s in sets for item in s.split("train")]
     captions = EmbeddedCaptions(items, trained, progress=progress)
     images = torch.cat([load_images(s, s.split("train"), settings.size, progress) for s in sets])
@@ -214,7 +188,6 @@ def train_rival(
         samples=SampleGrid(first.images, paint, Z_DIM, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
-        device=device,
         name="rival",
         show=progress,
     ).train()

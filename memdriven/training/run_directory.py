@@ -63,21 +63,14 @@ class RunDirectory:
         held = [name for name in (file, STATE, METRICS, *RESULTS) if (path / name).exists()]
         self.resumes = resume and STATE in held
         """Whether there is a state to go on from."""
-        require(
-            resume or not held,
-            TrainingError,
-            f"an empty run directory {path}",
-            f"one that holds a training ({', '.join(held)})",
-            "pass --resume to go on with it, or choose another folder",
-        )
+        wanted, found = f"an empty run directory {path}", f"one that holds a training ({', '.join(held)})"
+        fix = "pass --resume to go on with it, or choose another folder"
+        require(resume or not held, TrainingError, wanted, found, fix)
         left = [name for name in held if name != file]
-        require(
-            not resume or self.resumes or not left,
-            TrainingError,
-            f"a state to resume in {self.state}",
-            f"no such file, but {', '.join(left)} of an earlier training",
-            "restore the state, or start anew in another folder without --resume",
-        )
+        wanted = f"a state to resume in {self.state}"
+        found = f"no such file, but {', '.join(left)} of an earlier training"
+        fix = "restore the state, or start anew in another folder without --resume"
+        require(not resume or self.resumes or not left, TrainingError, wanted, found, fix)
         if self.resumes and self.frozen.exists():
             before = dict(_flat(read_json(self.frozen, TrainingError)))
             changed = [
@@ -85,13 +78,9 @@ class RunDirectory:
                 for name, value in _flat(json.loads(json.dumps(settings)))
                 if name not in free and name in before and before[name] != value
             ]
-            require(
-                not changed,
-                TrainingError,
-                f"the settings that {path} was begun with",
-                "; ".join(changed)[:600],
-                "use the same settings, or start a new run directory",
-            )
+            wanted, found = f"the settings that {path} was begun with", "; ".join(changed)[:600]
+            fix = "use the same settings, or start a new run directory"
+            require(not changed, TrainingError, wanted, found, fix)
 
     def begin(self, step: int) -> None:
         """Freeze the settings, and drop the metrics of steps behind `step`, which come again.

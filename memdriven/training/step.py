@@ -13,15 +13,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
 from memdriven.config import Config
-from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import ConfigError, require
-from memdriven.models.discriminator import Discriminator
+from memdriven.models.discriminator import DEPTHS, Discriminator, ProjectedDiscriminator
 from memdriven.models.generator import Generator, GeneratorOutput
-from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
 from memdriven.training.augment import augment
-from memdriven.training.aux_losses import TextLoss, perceptual_distance
+from memdriven.training.aux_losses import Teachers, perceptual_distance, text_losses
 from memdriven.training.data import Batch
 from memdriven.training.distributed import Chance, World, parallel, synchronise
+from memdriven.training.loop import Trainer, adam
 
 R1_EVERY = 16
 """R1 is computed every this many steps and scaled by it [ours]."""
@@ -29,39 +28,29 @@ BF16_SINCE = (8, 0)
 """cuDNN has no bf16 convolutions on devices of a lower compute capability."""
 
 
-class GanTrainer:
+class GanTrainer(Trainer):
     """The networks, their optimisers and the step; knows nothing of files or time.
 
     Args:
         config: the run's settings.
-        text_loss: scores generated pictures against their captions, frozen.
-        device: where the networks live.
-        world: the processes that train together.
-        squeezenet: frozen, for `discriminator.projected` and `loss.perceptual_weight`.
+        teachers: frozen networks that look at generated pictures.
+        world: the processes that train together, and where the networks live.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        text_loss: TextLoss,
-        device: torch.device,
-        world: World,
-        squeezenet: SqueezeNet | None = None,
-    ) -> None:
+    def __init__(self, config: Config, teachers: Teachers, world: World) -> None:
         train = config.train
-        self.config, self.text_loss, self.squeezenet = config, text_loss, squeezenet
-        self.device, self.world = device, world
+        self.config, self.teachers, self.world = config, teachers, world
 
-        # G, whose first stages or parts may stay as they are, and its moving average.
+        # G, whose first stages or parts may stay as they are.
         torch.manual_seed(train.seed)
         self.generator: Generator = self._place(Generator(config.generator))
         if world.size > 1:
             synchronise(self.generator)
         self.frozen = freeze(self.generator, train.frozen_stages, train.frozen_names)
-        sizes = self.generator.resolutions
-        judged = [*sizes[:-1], round(sizes[-1] * min(train.crop, 1))]
 
         # One D a stage that is trained (Sec. 4.2), and perhaps one on a frozen network's maps [ours].
+        sizes = self.generator.resolutions
+        judged = [*sizes[:-1], round(sizes[-1] * min(train.crop, 1))]
         self.stages: list[int] = []
         """Which stage's images each D judges."""
         self.discriminators = nn.ModuleList()
@@ -71,23 +60,23 @@ class GanTrainer:
                 d = Discriminator(config.discriminator, judged[stage], config.text.dim)
                 self.discriminators.append(self._place(d))
             if config.discriminator.projected:
-                assert squeezenet is not None
-                backbone = partial(squeezenet, depths=DEPTHS)
-                judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=device)
+                assert teachers.squeezenet is not None
+                backbone = partial(teachers.squeezenet, depths=DEPTHS)
+                judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=world.device)
                 self.discriminators.append(self._place(judge))
                 self.stages.append(len(sizes) - 1)
 
-        self.average = AveragedModel(
-            self.generator, multi_avg_fn=_moving_average(train.ema), use_buffers=True
-        )
+        # G's moving average, and the optimisers of what learns.
+        update = _moving_average(train.ema)
+        self.average = AveragedModel(self.generator, multi_avg_fn=update, use_buffers=True)
         _share(self.frozen, self.generator, self.average.module)
         settings: dict[str, Any] = {"betas": train.betas, "fused": True}
-        g = [p for p in self.generator.parameters() if p.requires_grad]
-        self.g_optimiser = torch.optim.Adam(g, train.learning_rate, **settings)
-        self.d_optimiser: torch.optim.Adam | None = None
+        optimisers = {"generator": adam(self.generator, train.learning_rate, **settings)}
         if self.stages:
-            d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
-            self.d_optimiser = torch.optim.Adam(d_parameters, train.d_learning_rate, **settings)
+            optimisers["discriminators"] = adam(self.discriminators, train.d_learning_rate, **settings)
+        judges = self.discriminators
+        modules = {"generator": self.generator, "average": self.average, "discriminators": judges}
+        super().__init__(modules, optimisers)
 
         # DistributedDataParallel awaits gradients of whatever has run through it, so that G's loss, which
         # passes through the D's without training them, takes them as they are.
@@ -101,7 +90,7 @@ class GanTrainer:
         return torch.compile(module) if self.config.train.compile else module
 
     def _place(self, module: nn.Module) -> Any:
-        return module.to(self.device).to(memory_format=torch.channels_last)
+        return module.to(self.world.device).to(memory_format=torch.channels_last)
 
     @property
     def ema(self) -> Generator:
@@ -110,21 +99,10 @@ class GanTrainer:
         assert isinstance(module, Generator)
         return module
 
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """What a saved state holds."""
-        return {"generator": self.generator, "average": self.average, "discriminators": self.discriminators}
-
-    @property
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """What a saved state holds of the optimisers."""
-        found: dict[str, torch.optim.Optimizer] = {"generator": self.g_optimiser}
-        return found if self.d_optimiser is None else {**found, "discriminators": self.d_optimiser}
-
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
         seed = self.config.train.seed * 1_000_003 + step
-        chance = Chance(seed, self.world, self.device)
+        chance = Chance(seed, self.world)
         self.generator.train()
         for part in self.frozen.values():
             part.eval()
@@ -137,15 +115,15 @@ class GanTrainer:
 
         # Discriminators, Eqs. 3-4.
         record: dict[str, Tensor] = {}
-        if self.d_optimiser is not None:
+        if self.stages:
             total, record = self.discriminator_losses(batch, made.images, step, chance)
-            self._update(self.discriminators, total, self.d_optimiser)
+            self.update("discriminators", total)
 
         # Generator, Eqs. 1-2, and the terms of ours.
         with _held(self.discriminators):
             terms = self.generator_losses(batch, made, chance)
             total = torch.stack([weight * loss for weight, loss in terms.values()]).sum()
-            self._update(self.generator, total, self.g_optimiser)
+            self.update("generator", total)
 
         # Moving average of G.
         self.average.update_parameters(self.generator)
@@ -171,12 +149,9 @@ class GanTrainer:
             accuracy += [(on_real.conditional > 0).float().mean(), (on_fake.conditional < 0).float().mean()]
         record = {"d_adversarial": total, "d_accuracy": torch.stack(accuracy).mean()}
         if loss.r1_gamma > 0 and step % R1_EVERY == 0:
+            own = zip(self.discriminators, self.stages)
             penalties = torch.stack(
-                [
-                    losses.r1_penalty(module, targets[stage], sentence)
-                    for module, stage in zip(self.discriminators, self.stages)
-                    if isinstance(module, Discriminator)
-                ]
+                [losses.r1_penalty(d, targets[i], sentence) for d, i in own if isinstance(d, Discriminator)]
             )
             record["r1"] = penalties.mean()
             total = total + R1_EVERY * loss.r1_gamma / 2 * penalties.sum()
@@ -200,8 +175,8 @@ class GanTrainer:
             return losses.reconstruction(fake, real, is_target, batch.pixel_weights)
 
         def perceived(fake: Tensor, real: Tensor) -> Tensor:
-            assert self.squeezenet is not None
-            return perceptual_distance(self.squeezenet, fake, real, is_target, self.world)
+            assert self.teachers.squeezenet is not None
+            return perceptual_distance(self.teachers.squeezenet, fake, real, is_target, self.world)
 
         if loss.adversarial_weight:
             terms["g_adversarial"] = loss.adversarial_weight, self._adversarial(batch, made.images, chance)
@@ -213,7 +188,7 @@ class GanTrainer:
             terms["perceptual"] = loss.perceptual_weight, likeness(perceived)
         if loss.damsm_weight or loss.attribute_weight:  # both look at the pictures with one network
             with self._autocast():
-                found = self.text_loss(batch, images, chance)
+                found = text_losses(self.config, self.teachers, batch, images, chance)
             weights = {"damsm": loss.damsm_weight, "attributes": loss.attribute_weight}
             terms |= {name: (weights[name], value) for name, value in found.items()}
         return terms
@@ -232,15 +207,10 @@ class GanTrainer:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """bf16 where `train.amp` asks for it and the device has it; backward passes stay outside."""
-        amp = self.config.train.amp and self.device.type == "cuda"
-        amp = amp and torch.cuda.get_device_capability(self.device) >= BF16_SINCE
-        context: AbstractContextManager[Any] = torch.autocast(self.device.type, torch.bfloat16, enabled=amp)
+        amp, device = self.config.train.amp, self.world.device
+        amp = amp and device.type == "cuda" and torch.cuda.get_device_capability(device) >= BF16_SINCE
+        context: AbstractContextManager[Any] = torch.autocast(device.type, torch.bfloat16, enabled=amp)
         return context
-
-    def _update(self, module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-        module.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
 
 
 def freeze(generator: Generator, stages: int, parts: Sequence[str] = ()) -> dict[str, nn.Module]:

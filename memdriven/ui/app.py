@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ from memdriven.ui.still import still
 
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first."""
+M_ARENA_MAX = -8
+"""Of malloc.h: how many heaps threads share. Each of Gradio's would keep what a picture took in its own."""
 SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -143,6 +147,8 @@ def launch(
         forwarded: believe the headers of a proxy in front.
     """
     port = free_port(host, port)
+    with suppress(AttributeError, OSError, TypeError):  # where the C library is glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
     # A public tunnel has a name that is not known before.
     hosts = ("*",) if share else served_hosts(host, allowed)
     static = files("memdriven.ui")

@@ -9,7 +9,7 @@ from typing import Any
 from memdriven.explore.copies import ALIKE_COLOURS, Check, CopySpace, Level, Near
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Recipe
+from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explained, figure, image_uri, row, status, tag
 from memdriven.ui.picture import is_moment
@@ -44,22 +44,18 @@ def describing(pipe: MemoryDrivenPipeline) -> Iterator[str]:
 def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
     """Yield progress, then the picture beside the pictures of the memory that are nearest.
 
-    Args:
-        current: the moment of the picture on the page; without one, the left column's is painted.
-        query: what the left column asks.
+    Without a `current` picture (a `Moment`) the left column's is painted.
     """
     if is_moment(current):
-        recipe = Recipe.from_json(current["recipe"])
-        pipe = made_here(recipe)
-        paint = partial(pipe.from_recipe, recipe, Query(*query).steering.guests)
+        recipe, own = Recipe.from_json(current["recipe"]), Query(*query).steering.guests
+        pipe, request = made_here(recipe), Request.of(recipe, images=own)
     else:
-        pipe = state.pipeline()
-        paint = partial(pipe, references.read(*query))
+        pipe, request = state.pipeline(), references.read(*query)
     begun = status("Describing every picture of the memory, once.", busy=True)
     yield note("Looking through the memory\u2026"), begun
     for line in describing(pipe):
         yield note(line), status(line, busy=True)
-    output = paint()
+    output = pipe(request)
     yield check_html(pipe, output), status(f"Checked the picture of seed {output.recipe.seed}.")
 
 

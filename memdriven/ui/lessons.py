@@ -127,13 +127,7 @@ class Ran(NamedTuple):
 def run(pipe: MemoryDrivenPipeline, lesson: Lesson, caption: str = "") -> Iterator[Ran]:
     """Yield a lesson's experiment, ever fuller; the last one is judged.
 
-    Args:
-        pipe: the model.
-        lesson: what to run.
-        caption: one's own words instead of the lesson's; their reference is then found, not given.
-
-    Raises:
-        CaptionError, RetrievalError: the model cannot read the caption.
+    With a `caption` of one's own instead of the lesson's the reference is found, not given.
     """
     request = replace(lesson.request, caption=caption.strip() or lesson.request.caption)
     given = request.references or ()

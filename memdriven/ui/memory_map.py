@@ -82,9 +82,7 @@ def _packed(values: np.ndarray) -> str:
 def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]:
     """Yield the map (unless it is there), the star, which memory's map is there, and the status.
 
-    Args:
-        shown: hash of the memory whose map is on the page; empty before the first.
-        query: what the left column asks.
+    `shown` is the hash of the memory whose map is on the page; empty before the first.
     """
     pipe = state.pipeline()
     once = drawing(pipe)

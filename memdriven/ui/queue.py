@@ -39,7 +39,8 @@ from memdriven.ui.server import Application, Message, Receive, Scope, Send
 SESSION = 8
 """Events of one session that may wait: a press starts up to three."""
 ADDRESS = 64
-"""Events of one address that may wait with a listener, and as many without; of those the oldest go first."""
+"""Events of one address that may wait with a listener, and as many without; of those the oldest go first.
+So 64 pupils behind one proxy press at once; beside these, as many may ask for their places in line."""
 QUEUE_SIZE = 4 * ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
 address can fill it."""
@@ -89,8 +90,12 @@ class FairQueue(queueing.Queue):
         """Queue an event, its left-out last values filled in; refuse what is beyond a visitor's share."""
         body.session_hash = body.session_hash or secrets.token_hex(16)
         self._forget()
-        address = _address(request)
-        waiting = [event for event in self._waiting() if _address(event.request) == address]
+        called = self.blocks.fns.get(body.fn_index)
+        if called is None:
+            raise HTTPException(404, NO_FUNCTION)
+        follows = called.concurrency_id == PLACES
+        alike = [event for event in self._waiting() if (event.concurrency_id == PLACES) == follows]
+        waiting = [event for event in alike if _address(event.request) == _address(request)]
         mine = sum(event.session_hash == body.session_hash for event in waiting)
         if mine >= SESSION or sum(map(self._heard, waiting)) >= ADDRESS:
             raise HTTPException(429, FULL)
@@ -99,9 +104,6 @@ class FairQueue(queueing.Queue):
             unheard = [event for event in self._waiting() if not self._heard(event)]
         if len(unheard) >= ADDRESS or (unheard and len(self) >= QUEUE_SIZE):
             self._lose(unheard[0])
-        called = self.blocks.fns.get(body.fn_index)
-        if called is None:
-            raise HTTPException(404, NO_FUNCTION)
         if called.fn and called.api_visibility == "public":
             defaults = [each.default for each in signature(called.fn).parameters.values()]
             left_out = defaults[len(body.data) :]
@@ -352,6 +354,8 @@ async def typed() -> Any:
 
 EVERY = 0.4
 """Seconds between two looks at the place in line."""
+PLACES = "line"
+"""Queue group of those who ask for their place."""
 FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
 PRESSES = """
@@ -395,7 +399,7 @@ def tell(line: gr.HTML) -> None:
         line,
         trigger_mode="once",
         show_progress="hidden",
-        concurrency_id="line",
+        concurrency_id=PLACES,
         concurrency_limit=FOLLOWERS,
         api_visibility="private",
     )

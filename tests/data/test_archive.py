@@ -8,6 +8,7 @@ import io
 import os
 import struct
 import tarfile
+import tracemalloc
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -290,8 +291,11 @@ def test_a_zip_that_swells_is_refused_whatever_it_claims(
         files.read("a.txt")
     content = path.read_bytes().replace(struct.pack("<I", 4_000_000), struct.pack("<I", 10))
     path.write_bytes(content)
+    tracemalloc.start()
     with open_archives(path) as files, pytest.raises(DataError, match="damaged"):
         files.read("a.txt")
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000, "no more is unpacked than it claims"
+    tracemalloc.stop()
 
 
 def test_names_in_a_zip_that_lead_out_are_left_out(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.errors import ConfigError, DataError, EvaluationError
+from memdriven.evaluation import diversity
 from memdriven.evaluation.context import Protocol, choose_prompts
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
@@ -52,8 +53,9 @@ def test_a_strategy_without_neighbours_has_no_retrieved_row(
 
 @pytest.mark.usefixtures("fake_vgg")
 def test_all_measures_beside_their_controls(
-    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(diversity, "CAPTIONS", 2)
     found = run(checkpoint, squares, tmp_path, files)
     assert found.left_out == {}
     assert list(values(found, "fid_vgg")) == ["model", "retrieved", "real", "random", "none", "oracle"]

@@ -14,7 +14,7 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.readers import FILE, AttributeHead, Attributes, load_attributes, save_attributes
 from memdriven.errors import CheckpointError, TrainingError
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers, text_losses
 from memdriven.training.damsm_further import PixelSettings, train_pixels
 from memdriven.training.distributed import Chance
 from tests.training.small_gan import CONFIG, data, run, steady_clock, train_settings
@@ -56,9 +56,11 @@ def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
     batch = data(world).batch(0)
     found = {}
     for disturbed in (False, True):
-        scored = TextLoss(weighted(damsm_disturbed=disturbed), damsm)
+        config, teachers = weighted(damsm_disturbed=disturbed), Teachers(damsm)
         image = batch.images[-1].clone().requires_grad_()
-        first, again, other = (scored(batch, [image], Chance(seed))["damsm"] for seed in (3, 3, 4))
+        first, again, other = (
+            text_losses(config, teachers, batch, [image], Chance(seed))["damsm"] for seed in (3, 3, 4)
+        )
         assert torch.equal(first, again)
         assert torch.equal(first, other) != disturbed
         (gradient,) = torch.autograd.grad(first, image)
@@ -69,32 +71,34 @@ def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
 
 def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) -> None:
     trained = load_damsm(taught)
-    loss = TextLoss.load(weighted(attribute_weight=2.0), trained, known(taught), None)
-    assert loss.attributes == {"colour": ("blue", "green", "red")}
-    batch = data(world, attributes=loss.attributes).batch(0)
-    found = loss(batch, batch.images, Chance(0))
+    config = weighted(attribute_weight=2.0)
+    teachers = Teachers.load(config, trained, known(taught))
+    assert teachers.attributes == {"colour": ("blue", "green", "red")}
+    batch = data(world, attributes=teachers.attributes).batch(0)
+    found = text_losses(config, teachers, batch, batch.images, Chance(0))
     assert batch.labels is not None
-    assert loss.head is not None
+    assert teachers.head is not None
     pixels = trained.damsm.pixels
     assert pixels is not None
     with torch.no_grad():
-        logits = loss.head(pixels.maps((batch.images[-1] + 1) / 2))[:, 0]
+        logits = teachers.head(pixels.maps((batch.images[-1] + 1) / 2))[:, 0]
     torch.testing.assert_close(found["attributes"], F.cross_entropy(logits, batch.labels[:, 0]).detach())
-    plain = TextLoss(CONFIG, trained.damsm)(batch, batch.images, Chance(0))
+    plain = text_losses(CONFIG, Teachers(trained.damsm), batch, batch.images, Chance(0))
     torch.testing.assert_close(plain["damsm"], found["damsm"])
     assert "attributes" not in plain
 
 
 def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Path) -> None:
     trained = load_damsm(taught)
-    loss = TextLoss.load(weighted(attribute_weight=2.0), trained, known(taught), None)
-    batch = data(world, attributes=loss.attributes).batch(0)
+    config = weighted(attribute_weight=2.0)
+    teachers = Teachers.load(config, trained, known(taught))
+    batch = data(world, attributes=teachers.attributes).batch(0)
     assert batch.labels is not None
-    right = loss(batch, batch.images, Chance(0))["attributes"]
+    right = text_losses(config, teachers, batch, batch.images, Chance(0))["attributes"]
     wrong = dataclasses.replace(batch, labels=(batch.labels + 1) % 3)
-    assert right < loss(wrong, batch.images, Chance(0))["attributes"]
+    assert right < text_losses(config, teachers, wrong, batch.images, Chance(0))["attributes"]
     unnamed = dataclasses.replace(batch, labels=None)
-    assert "attributes" not in loss(unnamed, batch.images, Chance(0))
+    assert "attributes" not in text_losses(config, teachers, unnamed, batch.images, Chance(0))
 
 
 def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
@@ -149,9 +153,9 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
 def test_attributes_alone(world: Path, taught: Path) -> None:
     """Without a weight DAMSM's loss is neither computed nor logged."""
     config = weighted(attribute_weight=2.0, damsm_weight=0.0)
-    loss = TextLoss.load(config, load_damsm(taught), known(taught), None)
-    batch = data(world, attributes=loss.attributes).batch(0)
-    assert list(loss(batch, batch.images, Chance(0))) == ["attributes"]
+    teachers = Teachers.load(config, load_damsm(taught), known(taught))
+    batch = data(world, attributes=teachers.attributes).batch(0)
+    assert list(text_losses(config, teachers, batch, batch.images, Chance(0))) == ["attributes"]
 
 
 def test_attributes_belong_to_their_encoders(taught: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from memdriven.memory.features import FeatureStore
 from memdriven.presets import preset
 from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
+from memdriven.training.captions import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
 from memdriven.training.damsm import as_good, epoch_decay, train_damsm
 from memdriven.training.damsm_further import (
     PixelSettings,
@@ -36,7 +37,6 @@ from memdriven.training.damsm_further import (
     train_text,
 )
 from memdriven.training.distributed import Chance, World
-from memdriven.training.encoder_data import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
 from tests.small_world import write_features, write_world
 from tests.training.small_gan import steady_clock
 
@@ -300,7 +300,7 @@ def test_what_cannot_be_trained_is_refused(world: Path, begun: Path, tmp_path: P
 
 
 def test_each_process_needs_a_batch(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = (World(rank=0, size=5), torch.device("cpu"))
+    many = World(rank=0, size=5)
     monkeypatch.setattr(damsm, "joined_world", lambda device: nullcontext(many))
     with pytest.raises(TrainingError, match="fewer processes"):
         _train(world, tmp_path / "out", _config())
@@ -317,7 +317,7 @@ def test_a_tenth_is_held_out_where_that_decides_something(world: Path, tmp_path:
     write_features(tmp_path / "features", items[:201])
     split = split_items(PreparedDataset.open(tmp_path / "more"), FeatureStore(tmp_path / "features"))
     assert [len(part) for part in split] == [181, 20, 0]
-    assert not {item.id for item in split.train} & {item.id for item in split.held_out}
+    assert not {item.id for item in split[0]} & {item.id for item in split[1]}
     write_features(tmp_path / "few", dataset.split("train")[:2])
     with pytest.raises(DataError, match="found: 2 of the 24"):
         split_items(dataset, FeatureStore(tmp_path / "few"))

@@ -23,7 +23,7 @@ from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import attribute_loss
 from memdriven.errors import TrainingError
 from memdriven.training import gan
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.damsm import train_damsm
 from memdriven.training.distributed import GlobalBatchNorm, World, joined_world, synchronise
 from memdriven.training.gan import train_gan
@@ -52,9 +52,7 @@ def trained(
     )
     torch.manual_seed(3)
     network = SqueezeNet()
-    trainer = GanTrainer(
-        config, TextLoss(config, load_damsm(root / "damsm").damsm), torch.device("cpu"), world, network
-    )
+    trainer = GanTrainer(config, Teachers(load_damsm(root / "damsm").damsm, squeezenet=network), world)
     # Behind a normalisation some gradients are rounding alone, which Adam would make steps of.
     for optimiser in trainer.optimisers.values():
         optimiser.param_groups[0]["eps"] = 1e-3
@@ -72,7 +70,7 @@ def main(root: Path, out: Path) -> None:
     torch.set_num_threads(1)
     # Registered first, so that it runs last: after all that torch does at the end.
     atexit.register(tell_threads, out / f"threads{os.environ['RANK']}.json")
-    with joined_world(torch.device("cpu")) as (world, _):
+    with joined_world(torch.device("cpu")) as world:
         state, losses = trained(root, world)
         save_file(state, out / f"{world.rank}.safetensors")
         (out / f"{world.rank}.json").write_text(json.dumps(losses))
@@ -202,7 +200,7 @@ def test_synchronising_keeps_weights_names_and_what_is_frozen() -> None:
 def test_a_batch_that_processes_cannot_share_is_refused(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gan, "joined_world", lambda device: nullcontext((World(rank=1, size=3), device)))
+    monkeypatch.setattr(gan, "joined_world", lambda device: nullcontext(World(rank=1, size=3)))
     with pytest.raises(TrainingError, match="3 processes can share evenly"):
         train_gan(world / "data", world / "features", world / "damsm", tmp_path / "run", train_settings())
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config
 from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import CheckpointError, ConfigError, TrainingError
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.distributed import World
 from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, data, run, train_settings
@@ -91,7 +91,7 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     encoders = load_damsm(world / "damsm").damsm
 
     def built(settings: Config) -> GanTrainer:
-        made = GanTrainer(settings, TextLoss(settings, encoders), torch.device("cpu"), World())
+        made = GanTrainer(settings, Teachers(encoders), World())
         with torch.no_grad():
             for model in (made.generator, made.average.module):
                 model.first.linear.weight[0, 0] = -0.0
@@ -142,9 +142,7 @@ def test_a_last_stage_learns_on_squares_of_its_pictures(world: Path, one: Path, 
     for image, square, (x, y) in zip(batch.images[1], batch.targets[1], corners.tolist(), strict=True):
         assert torch.equal(square, image[:, y : y + 64, x : x + 64])
     assert torch.equal(batch.targets[0], batch.images[0])
-    judges = GanTrainer(
-        config, TextLoss(config, load_damsm(world / "damsm").damsm), torch.device("cpu"), World()
-    )
+    judges = GanTrainer(config, Teachers(load_damsm(world / "damsm").damsm), World())
     assert [len(d.downs) for d in judges.discriminators] == [4], "D's input is a square of 64 px"
     run(world, tmp_path / "two", config, start_from=one)
     made = load_checkpoint(tmp_path / "two/checkpoint").generator

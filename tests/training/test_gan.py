@@ -19,7 +19,7 @@ from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import sealed
 from memdriven.training import data as training_data
 from memdriven.training.augment import augment
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.data import GanData, pyramid
 from memdriven.training.distributed import Chance, World
 from memdriven.training.gan import train_gan
@@ -181,7 +181,7 @@ def test_moving_average_holds_buffers(world: Path) -> None:
     damsm, *_ = load_damsm(world / "damsm")
 
     config = train_settings(ema=0.5)
-    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
+    trainer = GanTrainer(config, Teachers(damsm), World())
     name = "first.norm.running_mean"
     expected = None
     for step in range(3):

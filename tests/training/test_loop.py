@@ -267,14 +267,10 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
 def test_what_one_process_sees_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process has met NaN, or was sent a signal."""
     real = World.maximum
-
-    def maximum(self: World, values: Any, device: torch.device) -> list[float]:
-        return [1.0] if len(values) == 1 else real(self, values, device)
-
-    monkeypatch.setattr(World, "maximum", maximum)
+    monkeypatch.setattr(World, "maximum", lambda self, *values: real(self, *values) if values[1:] else (1.0,))
     with pytest.raises(TrainingError, match="in another process at step 2"):
         train(tmp_path / "nan", 9)
-    monkeypatch.setattr(World, "maximum", lambda self, values, device: [values[0], 15.0, 0.0][: len(values)])
+    monkeypatch.setattr(World, "maximum", lambda self, *values: (values[0], 15.0, 0.0)[: len(values)])
     with pytest.raises(Interrupted, match="step 1"):
         train(tmp_path / "signal", 9)
 

@@ -9,7 +9,7 @@ import torch
 
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.encoders.damsm import load_damsm
-from memdriven.training.captions import fit_reader
+from memdriven.training.damsm_further import fit_reader
 
 VALUES = {"colour": ("blue", "green", "red")}
 

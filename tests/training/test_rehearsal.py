@@ -21,7 +21,7 @@ from memdriven.encoders.readers import AttributeHead
 from memdriven.encoders.text import TextFeatures
 from memdriven.presets import PRESETS
 from memdriven.training import step
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.data import Batch, pyramid
 from memdriven.training.distributed import Chance, World
 from memdriven.training.step import GanTrainer
@@ -81,9 +81,7 @@ def test_a_preset_runs_on_a_gpu(name: str, fake_gpu: None) -> None:
         if loss.attribute_weight:
             assert isinstance(damsm.pixels, CompactBackbone)
             head = AttributeHead(damsm.pixels.project.regions.in_channels, ATTRIBUTES)
-        trainer = GanTrainer(
-            config, TextLoss(config, damsm, vgg, head), torch.device("cuda"), World(), network
-        )
+        trainer = GanTrainer(config, Teachers(damsm, vgg, head, network), World(device=torch.device("cuda")))
         batch = fake_batch(config, trainer.generator.resolutions[-1])
         with trainer._autocast():
             assert torch.is_autocast_enabled("cuda") == config.train.amp

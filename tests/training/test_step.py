@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
 from memdriven.encoders.damsm import damsm_loss, load_damsm
 from memdriven.encoders.imagenet import SqueezeNet
-from memdriven.training.aux_losses import DEPTHS, TextLoss
+from memdriven.training.aux_losses import DEPTHS, Teachers, text_losses
 from memdriven.training.distributed import Chance, World
 from memdriven.training.step import R1_EVERY, GanTrainer
 from tests.training.small_gan import CONFIG, data
@@ -32,10 +32,10 @@ def totals(trainer: GanTrainer, batch: Any, step: int) -> tuple[Tensor, Tensor]:
     """Return the step's totals of the D's and of G, without updating anything."""
     seen: list[Tensor] = []
 
-    def kept(module: nn.Module, loss: Tensor, optimiser: object) -> None:
+    def kept(name: str, loss: Tensor) -> None:
         seen.append(loss.detach())
 
-    trainer._update = kept  # type: ignore[method-assign]
+    trainer.update = kept  # type: ignore[method-assign]
     trainer.discriminators.eval()  # spectral normalisation holds still
     trainer.step(batch, step)
     return seen[0], seen[1]
@@ -59,7 +59,7 @@ def test_totals(world: Path, step: int, changes: dict[str, Any], squeezenet_file
     config = two_stages(**changes)
     loss = config.loss
     damsm, *_ = load_damsm(world / "damsm")
-    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World(), network)
+    trainer = GanTrainer(config, Teachers(damsm, squeezenet=network), World())
     batch = data(world, config).batch(0)
     found_d, found_g = totals(trainer, batch, step)
 
@@ -119,7 +119,7 @@ def test_without_adversaries_only_g_learns(world: Path) -> None:
         ),
     )
     damsm, *_ = load_damsm(world / "damsm")
-    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
+    trainer = GanTrainer(config, Teachers(damsm), World())
     assert not list(trainer.discriminators), "none is built"
     g_before = [p.clone() for p in trainer.generator.parameters()]
     told = trainer.step(data(world, config).batch(0), 0)
@@ -136,7 +136,7 @@ def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> No
     found = {}
     for masked in (True, False):
         config = dataclasses.replace(CONFIG, damsm=dataclasses.replace(CONFIG.damsm, mask_same_class=masked))
-        found[masked] = TextLoss(config, damsm)(batch, batch.images, Chance(0))["damsm"]
+        found[masked] = text_losses(config, Teachers(damsm), batch, batch.images, Chance(0))["damsm"]
         image = damsm.look((batch.images[-1] + 1) / 2)[0]
         classes = batch.class_ids if masked else None
         assert found[masked] == damsm_loss(image, batch.text, classes).total

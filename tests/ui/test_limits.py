@@ -30,11 +30,16 @@ def served(pipe: MemoryDrivenPipeline) -> Iterator[tuple[Any, str]]:
     page.close(verbose=False)
 
 
-def join(served: tuple[Any, str], session: str) -> str:
-    """Ask for retrieval, as the page does, and return the event's name; nobody listens yet."""
+def join(served: tuple[Any, str], session: str, place: bool = False) -> str:
+    """Ask for retrieval or a place in line, return the event's name; nobody listens yet."""
     page, address = served
-    number = next(number for number, fn in page.fns.items() if fn.api_name == "retrieve")
-    data = {"data": [CAPTION, "sentence-sentence", 1], "fn_index": number, "session_hash": session}
+    number = next(
+        number
+        for number, called in page.fns.items()
+        if (called.concurrency_id == queue.PLACES if place else called.api_name == "retrieve")
+    )
+    values = [] if place else [CAPTION, "sentence-sentence", 1]
+    data = {"data": values, "fn_index": number, "session_hash": session}
     headers = {"Content-Type": "application/json"}
     with urlopen(Request(f"{address}gradio_api/queue/join", json.dumps(data).encode(), headers)) as answer:
         return str(json.load(answer)["event_id"])
@@ -115,6 +120,25 @@ def test_a_press_while_a_stream_ends_is_heard(
             assert not press.done()
         press.result()
     assert listen(served, "quick")[-2]["success"]
+
+
+def test_the_places_in_line_have_a_share_of_their_own(
+    served: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class behind one proxy: all press at once, and each asks how many come first."""
+    monkeypatch.setattr(queue, "ADDRESS", 2)
+    with monkeypatch.context() as still:
+        still.setattr(FairQueue, "_heard", lambda *_: True)
+        still.setattr(FairQueue, "get_events", lambda _: None)
+        for pupil in ("one", "two"):
+            join(served, pupil)
+            join(served, pupil, place=True)
+        with pytest.raises(HTTPError):
+            join(served, "three")
+        with pytest.raises(HTTPError):
+            join(served, "three", place=True)
+    for pupil in ("one", "two"):
+        assert sum(each["msg"] == "process_completed" for each in listen(served, pupil)) == 2
 
 
 def test_of_a_caller_no_copy_of_the_page_is_held(served: tuple[Any, str]) -> None:
