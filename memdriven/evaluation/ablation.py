@@ -189,7 +189,12 @@ def ablate(
         return {}
     fix = "give --steps or --minutes"
     require(steps > 0 or minutes > 0, ConfigError, "a budget a row", "neither steps nor minutes", fix)
-    _freeze(out / "ablation.json", {"schema": SCHEMA, "budget": budget, "base": to_dict(base)})
+    begun, facts = out / "ablation.json", {"schema": SCHEMA, "budget": budget, "base": to_dict(base)}
+    if begun.exists() and (earlier := read_json(begun, EvaluationError)) != facts:
+        wanted = f"the ablation that {out} was started with: {earlier.get('budget')}"
+        found = budget + ("" if earlier.get("base") == facts["base"] else ", another base")
+        raise EvaluationError(wanted, found, "use the same settings, or another folder")
+    atomic_write_json(begun, facts)
     if memory is None:
         memory = out / "memory"
         if not (memory / "bank.json").exists():
@@ -205,7 +210,7 @@ def ablate(
             failed[name] = str(error)
             say(f"{name}: {error}")
             continue
-        found = evaluate(
+        measured = evaluate(
             trained,
             dataset,
             protocol if name == BASE else replace(protocol, controls=()),
@@ -216,14 +221,5 @@ def ablate(
             budget=budget,
             progress=progress,
         )
-        say(f"{name}: measured" + "".join(f"; left out: {each}" for each in found.left_out))
+        say(f"{name}: measured" + "".join(f"; left out: {each}" for each in measured.left_out))
     return failed
-
-
-def _freeze(path: Path, facts: dict[str, Any]) -> None:
-    """Write down the base and the budget, or compare with those of an earlier start."""
-    if path.exists() and (earlier := read_json(path, EvaluationError)) != facts:
-        wanted = f"the ablation that {path.parent} was started with: {earlier.get('budget')}"
-        found = facts["budget"] + ("" if earlier.get("base") == facts["base"] else ", another base")
-        raise EvaluationError(wanted, found, "use the same settings, or another folder")
-    atomic_write_json(path, facts)

@@ -56,10 +56,7 @@ EXTRA = 'pip install "memdriven[evaluation]"'
 def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
     """Return what torchmetrics' KID or FID gives for features (n, d) and (m, d), in float64."""
     fits = real.ndim == 2 and real.shape[1:] == fake.shape[1:] and min(len(real), len(fake)) > 1
-    wanted, found = (
-        "two feature tables (n, d) of the same d, n >= 2",
-        f"{tuple(real.shape)}, {tuple(fake.shape)}",
-    )
+    wanted, found = "two feature tables (n, d) of one d, n >= 2", f"{tuple(real.shape)}, {tuple(fake.shape)}"
     require(fits, EvaluationError, wanted, found, "take both from the same network, over more images")
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance

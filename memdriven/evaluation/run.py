@@ -181,11 +181,12 @@ class Evaluation:
 
     def measure_pictures(self, name: str, metrics: Sequence[str]) -> None:
         """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-        none = (*self.left_out, *(("copy_check",) if name in IMAGES else ()))  # nobody painted a copy there
-        metrics = [metric for metric in metrics if metric not in none]
-        row = self.attempt(f"row {name}", partial(make_row, self._context, name)) if metrics else None
-        for metric in metrics:
-            if row is not None:
+        metrics = [each for each in metrics if each not in self.left_out]
+        if name in IMAGES:  # nothing that could be a copy
+            metrics = [each for each in metrics if each != "copy_check"]
+        action = partial(make_row, self._context, name)
+        if metrics and (row := self.attempt(f"row {name}", action)) is not None:
+            for metric in metrics:
                 self.measure(metric, row)
 
     def measure(self, metric: str, row: Row) -> None:

@@ -143,6 +143,9 @@ def test_the_rivals_pictures_know_neither_memory_nor_window(
     wanted = load_rival(context.checkpoint)(z, text.sentence)  # type: ignore[misc]
     smaller = F.interpolate(row.images[2:3].float() / 127.5 - 1, (16, 16), mode="area")
     assert (smaller - wanted).abs().mean() < 0.05
+    kept = row.images.clone()
+    make_row(context, "rival", context.prompts[:2], "rival-soa")
+    assert torch.equal(row.images, kept), "a measure's own pictures are kept beside the row's"
 
 
 def test_it_is_asked_for_like_a_control(

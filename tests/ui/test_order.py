@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from memdriven.ui.queue import StreamEnds
+from memdriven.ui import queue
+from memdriven.ui.queue import FairQueue, StreamEnds
 from tests.ui.conftest import Visitor
 
 CAPTION = "a small red bird with black wings"
@@ -99,24 +100,26 @@ def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over a slow line the end of a stream comes after the press that it does not know of."""
-    original = StreamEnds.__call__
+    ends, push = StreamEnds.__call__, FairQueue.push
+    pressed: list[str] = []
 
-    async def slowly(ends: StreamEnds, scope: Any, receive: Any, send: Any) -> None:
-        async def later(message: Any) -> None:
-            if b"close_stream" in message.get("body", b""):
-                await asyncio.sleep(1)
+    async def late(self: StreamEnds, scope: Any, receive: Any, send: Any) -> None:
+        async def after_the_press(message: Any) -> None:
+            while b"close_stream" in message.get("body", b"") and "enlarge" not in pressed:
+                await asyncio.sleep(0.05)
             await send(message)
 
-        await original(ends, scope, receive, later)
+        await ends(self, scope, receive, after_the_press)
 
-    monkeypatch.setattr(StreamEnds, "__call__", slowly)
-    page = desk.page
-    page.get_by_role("tab", name="Diversity").click()
-    page.wait_for_selector("#make-grid")
-    desk.rest()
-    for _ in range(2):
-        page.evaluate("document.querySelectorAll('#grid .md-tile').forEach(tile => tile.remove())")
-        desk.generate()
-        page.evaluate("document.querySelector('#make-grid').click()")
-        page.wait_for_function("document.querySelectorAll('button.md-tile').length === 9")
-        page.get_by_role("tab", name="Picture").click()
+    async def noticed(self: FairQueue, body: Any, *rest: Any, **named: Any) -> Any:
+        pressed.append(self.blocks.fns[body.fn_index].name)
+        return await push(self, body, *rest, **named)
+
+    monkeypatch.setattr(StreamEnds, "__call__", late)
+    monkeypatch.setattr(FairQueue, "push", noticed)
+    monkeypatch.setattr(queue, "FAREWELL", 60.0)
+    desk.generate()
+    while "panel_html" not in pressed:  # the history's list, the last that a picture asks for by itself
+        desk.page.wait_for_timeout(20)
+    desk.page.evaluate("document.querySelector('#result [data-times]').click()")
+    desk.wait_text("#status", "smoothly enlarged")
