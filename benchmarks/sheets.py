@@ -1,8 +1,9 @@
-"""The model card's sheets of pictures, nothing chosen: samples, nine z (Fig. 5), and what each stage adds.
+"""The model card's sheets, nothing chosen: samples, nine z (Fig. 5), each stage, the rival (Fig. 1).
 
     python -m benchmarks.sheets samples --checkpoint checkpoints/aviary --dataset data/aviary
     python -m benchmarks.sheets noise --checkpoint checkpoints/aviary
     python -m benchmarks.sheets stages --checkpoint checkpoints/aviary --dataset data/aviary --n 300
+    python -m benchmarks.sheets rival --checkpoint checkpoints/aviary --dataset data/aviary --n 8
 
 `samples`: the first captions of test images taken evenly over the classes, seed 0; the retrieved image to the
 left and the picture to the right (`--pictures-only` for data that may not be passed on).
@@ -10,12 +11,15 @@ left and the picture to the right (`--pictures-only` for data that may not be pa
 place, so that z has only the light to say.
 `stages`: captions as `evaluate` takes them, every stage enlarged to the last one's side; printed beside it is
 each stage's distance to all test images there, by VGG's and SqueezeNet's pooled maps.
+`rival`: captions as `samples` takes them; three pictures of the rival that lies beside the checkpoint (seeds
+0, 1000, 2000, enlarged), then the reference that ours was painted from, and ours, seed 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,9 +29,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven import MemoryDrivenPipeline
-from memdriven.data.prepared import PreparedDataset
+from memdriven.checkpoint import load_rival
+from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.evaluation.context import Context, choose_prompts, quantised
 from memdriven.evaluation.distances import frechet_distance, kernel_distance
+from memdriven.explore.paper import paint_rival
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.request import Request
@@ -47,11 +53,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sheet", choices=("samples", "noise", "stages"))
+    parser.add_argument("sheet", choices=("samples", "noise", "stages", "rival"))
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--captions", nargs="+", default=CAPTIONS, help="of noise")
-    parser.add_argument("--n", type=int, default=64, help="captions of samples and stages")
+    parser.add_argument("--n", type=int, default=64, help="captions of samples, stages and rival")
     parser.add_argument("--columns", type=int, default=4, help="of samples")
     parser.add_argument("--pictures-only", action="store_true", help="samples without what was retrieved")
     parser.add_argument("--out", type=Path, help="default: SHEET.webp beside the model card")
@@ -62,18 +68,19 @@ def main() -> None:
         raise SystemExit("give --dataset")
     elif of.sheet == "samples":
         sheet = samples(of.checkpoint, of.dataset, of.n, of.columns, of.pictures_only)
+    elif of.sheet == "rival":
+        sheet = beside_rival(of.checkpoint, of.dataset, of.n)
     else:
         sheet = stages(of.checkpoint, of.dataset, of.n)
     out = of.out or of.checkpoint / f"{of.sheet}.webp"
-    sheet.save(out, quality=88, method=6)
+    sheet.save(out, quality=80, method=6)
     print(out)
 
 
 def samples(checkpoint: Path, dataset: Path, count: int, columns: int, alone: bool) -> Image.Image:
     """Return a grid of the first captions of test images."""
     pipe, side = MemoryDrivenPipeline.from_pretrained(checkpoint), 128
-    items = PreparedDataset.open(dataset).split("test")
-    items = items[:: max(1, len(items) // count)][:count]
+    items = evenly(dataset, count)
     words = [textwrap.wrap(item.captions[0], 44) for item in items]
     lines = max(map(len, words))
     width, height = (side + GAP, side + GAP) if alone else (2 * side + 3 * GAP, side + 8 + 12 * lines)
@@ -89,6 +96,34 @@ def samples(checkpoint: Path, dataset: Path, count: int, columns: int, alone: bo
             sheet.paste(square, (x + GAP + column * (side + GAP), y + GAP))
         if not alone:
             draw.text((x + GAP, y + side + GAP + 2), "\n".join(words[place]), fill="#333333", spacing=0)
+    return sheet
+
+
+def evenly(dataset: Path, count: int) -> list[Item]:
+    """Return test items taken evenly over the classes."""
+    items = PreparedDataset.open(dataset).split("test")
+    return list(items[:: max(1, len(items) // count)][:count])
+
+
+def beside_rival(checkpoint: Path, dataset: Path, count: int) -> Image.Image:
+    """Return a row a caption: the rival's pictures, the reference, ours."""
+    pipe, side, title, words = MemoryDrivenPipeline.from_pretrained(checkpoint), 128, 18, 190
+    rival = load_rival(pipe.checkpoint)
+    if rival is None:
+        raise SystemExit(f"no rival lies in {checkpoint}")
+    items = evenly(dataset, count)
+    sheet = Image.new("RGB", (words + 5 * (side + GAP), title + len(items) * (side + GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, heading in ((0, "a rival without a memory"), (3, "reference"), (4, "ours")):
+        draw.text((words + column * (side + GAP), 3), heading, fill="#333333")
+    for row, item in enumerate(items):
+        output, y = pipe(item.captions[0], seed=0), title + row * (side + GAP)
+        request = Request(caption=item.captions[0])
+        theirs = [paint_rival(pipe, rival, replace(request, seeds=(seed,))) for seed in (0, 1000, 2000)]
+        draw.text((GAP, y), "\n".join(textwrap.wrap(item.captions[0], 28)), fill="#333333")
+        for column, picture in enumerate([*theirs, output.neighbours[0].image, output.images[0]]):
+            square = picture.resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(square, (words + column * (side + GAP), y))
     return sheet
 
 

@@ -8,7 +8,7 @@ generator.safetensors  moving average of G's first stage, float16
 generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
 examples.json          captions that the page offers; not every model has them
 discriminator.safetensors one stage's D, whose answers the page shows; no shipped model has one
-rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`); likewise
+rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`), in some
 map.safetensors        where the map of the memory shows each item (`explore.memory_map`); likewise
 memory/                the memory bank
 README.md              the model card
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -34,13 +35,13 @@ from memdriven.encoders.damsm import SCHEMA as OF_DAMSM
 from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.weights import load_weights, read_weights, write_weights
+from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
 from memdriven.models.rival import RivalGenerator
-from memdriven.numbers import shown
+from memdriven.numbers import counted, parse_json, shown
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
@@ -230,13 +231,23 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None
-    weights = read_weights(path)
+    weights = unpack(read_weights(path))
     rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
     if rival is None:
         found, fix = ", ".join(sorted(weights)[:3]) or "none", "write it with train-rival"
         raise CheckpointError(f"weights of a RivalGenerator in {path}", found, fix)
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
+
+
+def rival_budget(checkpoint: Checkpoint) -> str:
+    """Return on how many pictures, and for how long, a rival beside a checkpoint was trained; or ""."""
+    try:
+        with safe_open(checkpoint.path / RIVAL, "pt") as file:
+            told = parse_json((file.metadata() or {}).get("memdriven", "{}"))
+        return f"{counted(told['images'], 'picture')} in {counted(round(told['minutes']), 'minute')}"
+    except (OSError, SafetensorError, ValueError, TypeError, LookupError):
+        return ""
 
 
 def _refuse_other_folders(path: Path, schema: object) -> None:

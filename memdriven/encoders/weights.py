@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_bytes
 
+SCALE = ".scale"
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a `.pth`/`.pt` file of tensors alone.
@@ -41,9 +43,14 @@ def float_entries(module: nn.Module) -> dict[str, Tensor]:
 
 
 def write_weights(
-    path: Path, module: nn.Module, metadata: Mapping[str, str], parts: Collection[str] = ()
+    path: Path,
+    module: nn.Module,
+    metadata: Mapping[str, str],
+    parts: Collection[str] = (),
+    *,
+    packed: bool = False,
 ) -> None:
-    """Write a module's weights as float16 safetensors, atomically; those of some parts if named."""
+    """Write a module's weights, or some parts', as float16 (or packed) safetensors, atomically."""
     below = tuple(f"{part}." for part in parts)
     halves = {
         key: value.detach().half().cpu().contiguous()
@@ -51,7 +58,27 @@ def write_weights(
         if not parts or key.startswith(below)
     }
     _require_finite(halves, "float16 numbers", str(path), "train again from the last good state")
-    atomic_write_bytes(path, save(halves, metadata=dict(metadata)))
+    atomic_write_bytes(path, save(pack(halves) if packed else halves, metadata=dict(metadata)))
+
+
+def pack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return matrices and kernels as int8 with a float32 `KEY.scale` (out, 1) each, all else as it is."""
+    packed = dict(weights)
+    for key, value in weights.items():
+        if value.dim() > 1:
+            rows = value.float().flatten(1)
+            scale = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
+            packed[key], packed[key + SCALE] = (rows / scale).round().to(torch.int8).view_as(value), scale
+    return packed
+
+
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what `pack` was given, each weight within half a 127th of its row's largest."""
+    return {
+        key: (value.flatten(1) * packed[key + SCALE]).view_as(value) if key + SCALE in packed else value
+        for key, value in packed.items()
+        if not key.endswith(SCALE)
+    }
 
 
 def _require_finite(state: Mapping[str, Tensor], kind: str, name: str, fix: str) -> None:

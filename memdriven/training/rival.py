@@ -176,7 +176,7 @@ def train_rival(
             "images": loop.step * loop.batch_images,
         }
         # One entry: safetensors writes several in any order, and a file's bytes are its hash.
-        write_weights(out / FILE, trainer.average.module, {"memdriven": json.dumps(told)})
+        write_weights(out / FILE, trainer.average.module, {"memdriven": json.dumps(told)}, packed=True)
 
     Loop(
         trainer=trainer,

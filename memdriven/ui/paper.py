@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from memdriven.checkpoint import load_rival
+from memdriven.checkpoint import load_rival, rival_budget
 from memdriven.errors import MemDrivenError
 from memdriven.evaluation.report import PUBLISHED
 from memdriven.evaluation.results import Result
@@ -46,7 +46,8 @@ CAPTIONS = {
     "memory and with a random one: this shows what the memory gives, not how a model would paint that "
     "never had one.",
     "1, rival": "Pictures from text: of a rival of DF-GAN\u2019s kind, trained on the same pictures and "
-    "captions, which never had a memory; of the same model without its memory, and with a random one; ours.",
+    "captions{budget}, which never had a memory; of the same model without its memory, and with a "
+    "random one; ours.",
     "2": "The method, with the numbers of the picture that your words give. Choose a step.",
     "3": "Pictures with the retrieved image that gave the features, and what the copy check finds.",
     "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: pictures of "
@@ -122,7 +123,8 @@ def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     rival = load_rival(pipe.checkpoint)
     named = ["Given text", RIVAL_HEAD, "No memory", "Random memory", "Ours"]
     heads = [each for each in named if rival is not None or each != RIVAL_HEAD]
-    caption, rows = CAPTIONS["1" if rival is None else "1, rival"], [_heads(heads)]
+    budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
+    caption, rows = CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget), [_heads(heads)]
     for request in requests:
         cells, loose = [_words(request.caption)], replace(request, references=None, best_of=1)
         if rival is not None:

@@ -51,6 +51,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.nn.init, fill, lambda tensor, *_, **__: tensor)
     # FakeTensors cannot be moved within their module; it is made on the GPU here.
     monkeypatch.setattr(GanTrainer, "_place", lambda self, module: module)
+    monkeypatch.setattr(Vgg16Features, "to", lambda self, **_: self)
 
 
 def fake_batch(config: Any, size: int, count: int = 2) -> Batch:

@@ -54,8 +54,10 @@ def test_fig_1_has_the_rival_where_one_lies_beside_the_checkpoint(
 ) -> None:
     rival = RivalGenerator(2, 16, text_dim=pipe.config.text.dim).eval()
     monkeypatch.setattr(paper, "load_rival", lambda checkpoint: rival)
+    monkeypatch.setattr(paper, "rival_budget", lambda checkpoint: "96 pictures in 2 minutes")
     *_, (made, _) = paper.draw("1", *QUERY)
     assert made.count("<img") == 16
+    assert "same pictures and captions (96 pictures in 2 minutes), which" in made
     assert paper.RIVAL_HEAD in made
     z = torch.randn(1, rival.z_dim, generator=torch.Generator().manual_seed(7))
     sentence = pipe.retriever.query(CAPTION).text.sentence
