@@ -300,6 +300,9 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
             raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
         wanted, fix = f"{entry.filename} without a password", "unpack the archive and give the folder"
         require(not entry.flag_bits & 1, DataError, wanted, "an encrypted file", fix)
+        plain = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        found = f"compression method {entry.compress_type}"  # bz2 and LZMA unpack whatever the size claims
+        require(plain, DataError, f"{entry.filename} stored or deflated", found, fix)
         with lock, content.open(entry) as stream:
             return stream.read(entry.file_size + 1)  # `content.read` unpacks whatever the size claims
 

@@ -298,6 +298,16 @@ def test_a_zip_that_swells_is_refused_whatever_it_claims(
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_zips_methods_that_unpack_whatever_the_size_claims_are_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as packed:
+        packed.writestr("a.txt", bytes(4_000_000))
+    path.write_bytes(path.read_bytes().replace(struct.pack("<I", 4_000_000), struct.pack("<I", 10)))
+    with open_archives(path) as files, pytest.raises(DataError, match=f"compression method {method}"):
+        files.read("a.txt")
+
+
 def test_names_in_a_zip_that_lead_out_are_left_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         for name in ("../../outside.txt", "/etc/inside.txt", "a/../b.txt"):
