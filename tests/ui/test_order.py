@@ -105,8 +105,10 @@ def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
 
     async def late(self: StreamEnds, scope: Any, receive: Any, send: Any) -> None:
         async def after_the_press(message: Any) -> None:
-            while b"close_stream" in message.get("body", b"") and "enlarge" not in pressed:
-                await asyncio.sleep(0.05)
+            if b"close_stream" in message.get("body", b""):
+                while "enlarge" not in pressed:
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(1)  # on its way while the press would be answered
             await send(message)
 
         await ends(self, scope, receive, after_the_press)
