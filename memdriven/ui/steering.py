@@ -348,7 +348,7 @@ def own_panel(steering: Steering) -> str:
         accept="image/png,image/jpeg,image/webp",
         class_="md-file",
         aria_describedby="md-mine-hint",
-        disabled=len(steering.guests) >= MAX_GUESTS,
+        disabled=len(steering.guests) >= MAX_GUESTS or weight_file() is None,
     )
     add = tag("label", text("Add your own image") + choose, class_="md-action md-mine-add")
     told = {"class_": "md-hint", "id": "md-mine-hint"}

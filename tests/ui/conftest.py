@@ -118,10 +118,12 @@ def offered(
 
 @pytest.fixture(scope="session")
 def address(offered: Shelf, outside: Outside) -> Iterator[str]:
-    """Serve the page over the shelf; return its address."""
-    from memdriven.ui import app
+    """Serve the page over the shelf, as where VGG-16's weights are; return its address."""
+    from memdriven.ui import app, steering
 
-    page = app.build(offered)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
+        page = app.build(offered)
     yield app.launch(page)
     page.close(verbose=False)
 

@@ -119,6 +119,7 @@ def test_own_image_is_pinned_for_this_tab_alone(
     desk: Visitor, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steering, "feature_network", FakeNetwork)
+    monkeypatch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor, other = ready(visit()), desk
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,7 @@ def test_a_picture_with_an_own_image_is_told_to_be_gone(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steering, "feature_network", FakeNetwork)
+    monkeypatch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor = visit()
     page = visitor.page
     visitor.write(CAPTION)

@@ -204,11 +204,13 @@ def test_what_own_images_need_is_said_before_one_is_chosen(
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     assert "Needs VGG-16, whose weights are not on this computer yet." in own_panel(Steering())
     assert WEIGHTS_VARIABLE in own_panel(Steering())
+    assert "disabled" in own_panel(Steering()), "no file is chosen that nothing can read"
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "vgg.safetensors"))
     assert (
         "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
     ) in own_panel(Steering())
     assert "Needs VGG-16, whose weights are not on this computer yet." not in own_panel(Steering())
+    assert "disabled" not in own_panel(Steering())
 
 
 def test_controls_of_the_memory_work_with_pins_too() -> None:
