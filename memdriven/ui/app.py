@@ -31,7 +31,7 @@ from memdriven.ui import (
     queue,
     state,
 )
-from memdriven.ui.html import EQUATION, panel, status, tag, text
+from memdriven.ui.html import EQUATION, panel, tag, text
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.state import Shelf
 from memdriven.ui.still import still
@@ -81,20 +81,14 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             page.question = column.question
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 column.tabs = tabs
-                painting = picture.build(column, begin)
-                varying = diversity.build(column)
-                trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
-                trying += memory_map.build(column)
-                saving = history.build(column, page, arrival)
-                trying += [event for tab in (learn, paper) for event in tab.build(column)]
+                picture.build(column, begin)
+                for tab in (diversity, compare, inside, morph, copies, memory_map):
+                    tab.build(column)
+                history.build(column, page, arrival)
+                learn.build(column)
+                paper.build(column)
         queue.tell(column.place)
-        column.stop.click(
-            lambda: status("Stopped."),
-            None,
-            column.status,
-            cancels=[painting, *varying, *trying, *saving],
-            **html.BESIDE,
-        )
+        queue.stop_with(column.stop, column.status)
         api.build()
     queued: gr.Blocks = page.queue(max_size=queue.QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued

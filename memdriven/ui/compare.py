@@ -85,8 +85,8 @@ def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
     yield tag("div", *parts, class_="md-edit"), status(line)
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     sliding, options = html.script("slide.js"), html.event_options()
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
@@ -108,7 +108,5 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             paint = run_button("Show the difference", "edit-run", min_width=120)
         changed = html.panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=sliding)
     take.click(None, compose.caption, words, js="caption => caption")
-    return [
-        run.click(table, [chosen, seeds, *compose.whole_query], [made, compose.status], **options),
-        paint.click(change, [words, *compose.whole_query], [changed, compose.status], **options),
-    ]
+    run.click(table, [chosen, seeds, *compose.whole_query], [made, compose.status], **options)
+    paint.click(change, [words, *compose.whole_query], [changed, compose.status], **options)

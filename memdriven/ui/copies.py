@@ -125,8 +125,8 @@ def standing(near: Near) -> str:
     return f"{near.percentile:.0f} % of the memory's own pictures have a closer neighbour than this one."
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     with gr.Tab("Copy check", id="copies"):
         html.section("memory", "Is it a copy?")
         html.explain(
@@ -136,4 +136,4 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         run = html.run_button("Check this picture", "copy-run")
         made = html.panel(note(EMPTY), elem_id="copy-result")
     asked, shown = [compose.current, *compose.whole_query], [made, compose.status]
-    return [run.click(check, asked, shown, **html.event_options())]
+    run.click(check, asked, shown, **html.event_options())

@@ -134,8 +134,8 @@ def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[st
     return shown if "result" in shown else {"status": shown["status"]}
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return the events that paint the grid, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
@@ -156,7 +156,5 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     outputs, options = [memory, drawn, made, compose.status], html.event_options()
     parts = compose.parts
     drawn.click(html.by_name(parts, adopt), [made, compose.steering], list(parts.values()), **options)
-    return [
-        run.click(vary, compose.whole_query, outputs, **options),
-        near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),
-    ]
+    run.click(vary, compose.whole_query, outputs, **options)
+    near.click(vary_near, [compose.current, far, compose.steering], outputs, **options)

@@ -210,7 +210,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     outputs, left_out = list[PipelineOutput](), list[str]()
     problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
     for done, (number, each) in enumerate(chosen, start=1):
-        yield {"status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
+        yield {"saved": "", "status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
         recipe = Recipe.from_json(each["recipe"])
         try:
             outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
@@ -307,8 +307,8 @@ element.addEventListener('click', event => {
 """
 
 
-def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> list[gr.events.Dependency]:
-    """Add the tab; return the events that paint, so that Stop can cancel them.
+def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
+    """Add the tab.
 
     `arrival` submits what the address or the browser tab asks for (`address.js`).
     """
@@ -368,4 +368,3 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> list[gr.events.
     gr.on([each.change for each in kept], None, kept, js=note_values)
     saving = column.on(listed.submit, save, ("past", "steering"), ("saved", "status"), **queued)
     saving.success(None, js=pressing("saved"))
-    return [saving]

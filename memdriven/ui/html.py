@@ -258,9 +258,13 @@ def section(kind: str, title: str) -> gr.HTML:
 
 
 def event_options() -> dict[str, Any]:
-    """Return how Gradio treats a press of a tab's button: one at a time, through the queue."""
+    """Return how Gradio treats a press of a tab's button: one at a time, through the queue.
+
+    Every press is sent: in Gradio's mode "once" one that comes while that before it is painted, is being
+    stopped, or just ends, would be lost without a word. `FairQueue` sees to those that repeat one that waits.
+    """
     return {
-        "trigger_mode": "once",
+        "trigger_mode": "multiple",
         "show_progress": "hidden",
         "concurrency_id": state.CONCURRENCY_ID,
         "concurrency_limit": 1,

@@ -420,8 +420,8 @@ def controls_html(rows: Sequence[Row]) -> str:
     return row("md-controls", cells)
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     with gr.Tab("How it works", id="inside") as tab:
         html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
@@ -434,7 +434,5 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         run = html.run_button("Swap the memory", "controls-run")
         made = html.panel(note(CONTROLS_EMPTY), elem_id="controls-result")
     asked, walked, options = compose.whole_query, [seen, faded, compose.status], html.event_options()
-    return [
-        gr.on([open_.click, tab.select], look, asked, walked, **options),
-        run.click(exchange, asked, [made, compose.status], **options),
-    ]
+    gr.on([open_.click, tab.select], look, asked, walked, **options)
+    run.click(exchange, asked, [made, compose.status], **options)

@@ -18,7 +18,7 @@ from typing import Any
 
 from memdriven.errors import ConfigError
 from memdriven.numbers import is_whole, parse_json, shown
-from memdriven.ui import gr, html, lessons, state
+from memdriven.ui import gr, html, lessons, queue, state
 from memdriven.ui.html import BESIDE, READY, hint, panel, status, tag, text
 from memdriven.ui.lessons import Lesson, Question, questions
 from memdriven.ui.query import STATE_SECONDS, Compose
@@ -201,8 +201,8 @@ def _options(asked: Question, label: str, name: str) -> gr.Radio:
     return gr.Radio(list(asked.options), label=label, elem_classes="md-answers", elem_id=name)
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     known = lessons.lessons()
     first = next(iter(known.values()))
     titles = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
@@ -232,8 +232,10 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             save = html.run_button("Keep my answers", "questions-keep")
             thanks = panel(elem_id="questions-told")
 
-    def choose(chosen: object) -> dict[Any, Any]:
+    async def choose(chosen: object) -> dict[Any, Any]:
         """Show a lesson's text and answers, or the questions, and everything after them cleared."""
+        # What still runs is the lesson before's, and would fill the new one's place.
+        queue.stop({made: note(EMPTY), compose.status: status(READY)}, giving=made)
         if chosen in (BEFORE, AFTER):
             blank = {each: gr.Radio(value=None) for each in asked}
             return blank | {taught: gr.Row(visible=False), quiz: gr.Column(visible=True), thanks: ""}
@@ -250,16 +252,14 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             compose.status: status(READY),
         }
 
-    running = start.click(run, [chosen, own], [outcome, made, compose.status], **html.event_options())
-    # What still runs is the lesson before's, and would fill the new one's place.
+    start.click(run, [chosen, own], [outcome, made, compose.status], **html.event_options())
     parts = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
-    chosen.change(choose, chosen, parts, cancels=running, **BESIDE)
+    chosen.change(choose, chosen, parts, **BESIDE)
     made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)
     answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **BESIDE)
     open_.click(reveal, [chosen, answer, outcome], [judged, open_], **BESIDE)
     judged.click(onward, None, chosen, **BESIDE)
     save.click(keep, [chosen, visit, *asked], [thanks, visit], **BESIDE)
-    return [running]
 
 
 def onward(event: gr.EventData) -> str:

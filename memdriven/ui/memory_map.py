@@ -135,8 +135,8 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     }
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
         html.explain(
@@ -159,8 +159,6 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     keep_from(chosen, compose)
     parts, asked = compose.parts | {"chosen": chosen, "star": star}, compose.whole_query
     options = html.event_options()
-    return [
-        tab.select(unfold, [shown, *asked], [drawn, star, shown, compose.status], **options),
-        again.click(find, asked, [star, compose.status], **options),
-        drawn.click(html.by_name(parts, choose), asked, list(parts.values()), **options),
-    ]
+    tab.select(unfold, [shown, *asked], [drawn, star, shown, compose.status], **options)
+    again.click(find, asked, [star, compose.status], **options)
+    drawn.click(html.by_name(parts, choose), asked, list(parts.values()), **options)

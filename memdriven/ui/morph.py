@@ -85,8 +85,8 @@ def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     )
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="morph-ask", min_width=260):
             html.section("noise", "From this picture to another")
@@ -109,4 +109,4 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             made = html.panel(note(EMPTY), elem_id="morph-result", js_on_load=html.script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)
     asking = [words, seed, moving, count, *compose.whole_query]
-    return [make.click(run, asking, [made, compose.status], **html.event_options())]
+    make.click(run, asking, [made, compose.status], **html.event_options())

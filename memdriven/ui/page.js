@@ -59,6 +59,14 @@
     look();
   };
 
+  // A double click is one press.
+  let pressed = -Infinity;
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("#generate, #make-grid, #make-near, .md-run")) return;
+    if (event.detail > 1 && event.timeStamp - pressed < 400) event.stopImmediatePropagation();
+    else pressed = event.timeStamp;
+  }, true);
+
   document.addEventListener("click", (event) => {
     const target = event.target.closest(
       "[data-caption], [data-words], [data-word], [data-unknown], [data-copy], [data-link], [data-press]",

@@ -258,8 +258,8 @@ def _retrieved(retrieval: Retrieval) -> str:
     return tag("img", src=image_uri(best.image), alt=alt, class_="md-paper-memory")
 
 
-def build(compose: Compose) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them."""
+def build(compose: Compose) -> None:
+    """Add the tab."""
     with gr.Tab("Paper", id="paper") as tab:
         html.explain(
             "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and whether it holds here; below, "
@@ -275,4 +275,4 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         made = panel(note(EMPTY), elem_id="paper-result", js_on_load=html.script("inside.js"))
     inputs, outputs = [number, *compose.whole_query], [made, compose.status]
     tab.select(claims_html, None, claims, **html.BESIDE)
-    return [gr.on([run.click, number.change], draw, inputs, outputs, **html.event_options())]
+    gr.on([run.click, number.change], draw, inputs, outputs, **html.event_options())

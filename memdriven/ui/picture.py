@@ -392,8 +392,8 @@ STEERED = (*PREVIEW, "steering", "own", "steps")
 SWITCHED = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
 
 
-def build(column: Compose, begin: Mapping[str, Any]) -> gr.events.Dependency:
-    """Add the tab; return the event that paints, so that Stop can cancel it.
+def build(column: Compose, begin: Mapping[str, Any]) -> None:
+    """Add the tab.
 
     Its panels are memory, result, own (images), and larger, which holds an enlarged picture.
     """
@@ -421,7 +421,4 @@ def build(column: Compose, begin: Mapping[str, Any]) -> gr.events.Dependency:
     switched = column.on(column.checkpoint.input, query.switch, ("checkpoint",), SWITCHED, **queued)
     switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
     painted = (*PREVIEW, "result", "seed", "current")
-    generating: gr.events.Dependency = column.on(
-        column.generate.click, paint, Query._fields, painted, **queued
-    )
-    return generating
+    column.on(column.generate.click, paint, Query._fields, painted, **queued)

@@ -6,6 +6,8 @@
     address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
     ends      a page's stream ends when the page knows, and no press falls between two streams
     order     an answer is not put over that to a newer question, nor over what was typed since
+    press     a press takes the place of one of the same button that still waits
+    stop      Stop ends all that a session's presses asked for, and a press after it counts
 
 Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
 the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
@@ -17,13 +19,13 @@ import asyncio
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from enum import Enum
 from inspect import Parameter, signature
 from itertools import count
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple, cast
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary, WeakSet
@@ -33,7 +35,7 @@ from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.ui import gr, session, state
-from memdriven.ui.html import status
+from memdriven.ui.html import BESIDE, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
 
 SESSION = 8
@@ -52,6 +54,9 @@ REMEMBERED = 2_000
 """Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
 LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
 NO_FUNCTION = "no such function of this page: see the page's API documentation"
+SKIP = gr.skip()
+Shown = Mapping[gr.blocks.Block, Any]
+"""What components are to show."""
 FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
 
 
@@ -93,6 +98,10 @@ class FairQueue(queueing.Queue):
         called = self.blocks.fns.get(body.fn_index)
         if called is None:
             raise HTTPException(404, NO_FUNCTION)
+        if called.api_visibility == "private" and not called.collects_event_data:
+            for event in self._waiting():
+                if event.fn is called and event.session_hash == body.session_hash:
+                    self._end(event)
         follows = called.concurrency_id == PLACES
         alike = [event for event in self._waiting() if (event.concurrency_id == PLACES) == follows]
         waiting = [event for event in alike if _address(event.request) == _address(request)]
@@ -130,6 +139,19 @@ class FairQueue(queueing.Queue):
                     return [event], False, name
         return None
 
+    def stop(self, visitor: str | None, shown: Shown, giving: gr.blocks.Block | None = None) -> None:
+        """End what a visitor's presses asked for (of them those that are `giving` something for a component).
+
+        Gradio's own `cancels` come from the page, which hears of their end late and forgets what was pressed
+        meanwhile. The last message of each event says what the page is to show, `shown`: others may be on
+        their way.
+        """
+        painted = [event for events in self.active_jobs for event in events or ()]
+        for event in [*painted, *self._waiting()]:
+            asked = event.session_hash == visitor and event.concurrency_id == state.CONCURRENCY_ID
+            if asked and (giving is None or giving in event.fn.outputs):
+                self._end(event, shown)
+
     def ahead(self, visitor: str | None) -> int | None:
         """Return how many paintings come before a visitor's; None when none of theirs waits."""
         line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
@@ -165,10 +187,21 @@ class FairQueue(queueing.Queue):
 
     def _lose(self, event: queueing.Event) -> None:
         """Take an event out of its line; whoever listens yet is told."""
-        self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
-        self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-        if event.data and event.data.event_id:
-            self.event_ids_to_events.pop(event.data.event_id, None)
+        self._leave(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
+
+    def _end(self, event: queueing.Event, shown: Shown = MappingProxyType({})) -> None:
+        """Answer an event with `shown` for some components, and with no change of the others."""
+        data = [shown.get(part, SKIP) for part in event.fn.outputs]
+        self._leave(event, ProcessCompletedMessage(output={"data": data}, success=True))
+
+    def _leave(self, event: queueing.Event, last: ProcessCompletedMessage) -> None:
+        """Send an event's last message; one that is painted ends with the step that it is in."""
+        self.send_message(event, last)
+        event.alive = False
+        line = self.event_queue_per_concurrency_id[event.concurrency_id].queue
+        if event in line:
+            line.remove(event)
+            self.event_ids_to_events.pop(event._id, None)
 
 
 queueing.Queue = FairQueue  # type: ignore[misc]  # where Gradio looks for the queue of a page
@@ -260,8 +293,6 @@ class StreamEnds:
 
 # ---------------------------------------------------------------------------------------------------------
 # The order of answers.
-
-SKIP = gr.skip()
 
 
 class Asked(NamedTuple):
@@ -403,3 +434,24 @@ def tell(line: gr.HTML) -> None:
         concurrency_limit=FOLLOWERS,
         api_visibility="private",
     )
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Stop.
+
+
+def stop(shown: Shown, giving: gr.blocks.Block | None = None) -> None:
+    """End what the visitor's presses asked for, as `FairQueue.stop` does; for handlers that are `async`."""
+    for each in FairQueue.pages:
+        each.stop(session(), shown, giving)
+
+
+def stop_with(button: gr.Button, said: gr.HTML) -> None:
+    """Let a button end what its visitor asked for; what is painted of it stays."""
+    line = status("Stopped.")
+
+    async def stopped() -> str:
+        stop({said: line})
+        return line
+
+    button.click(stopped, None, said, **BESIDE)

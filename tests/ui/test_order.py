@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from memdriven.pipeline.output import PipelineOutput
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import queue
 from memdriven.ui.queue import FairQueue, StreamEnds
 from tests.ui.conftest import Visitor
@@ -125,3 +127,75 @@ def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
         desk.page.wait_for_timeout(20)
     desk.page.evaluate("document.querySelector('#result [data-times]').click()")
     desk.wait_text("#status", "smoothly enlarged")
+
+
+def test_a_press_counts_while_what_it_repeats_is_being_stopped(desk: Visitor, gate: threading.Event) -> None:
+    """The page says so at once, a painting ends with the stage that it is in."""
+    page = desk.page
+    page.evaluate("document.querySelector('.md-result')?.remove()")
+    gate.clear()
+    page.click("#generate")
+    page.wait_for_selector(FIRST_STAGE)
+    page.click("#stop")
+    desk.wait_text("#status", "Stopped.")
+    page.click("#generate")
+    gate.set()
+    page.wait_for_selector('.md-result[data-complete="true"]')
+
+
+def test_a_press_counts_between_the_last_frame_and_the_end(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, original, pressed = desk.page, MemoryDrivenPipeline.stream, threading.Event()
+
+    def lingering(*given: Any) -> Iterator[PipelineOutput]:
+        yield from original(*given)
+        pressed.wait(120)
+
+    monkeypatch.setattr(MemoryDrivenPipeline, "stream", lingering)
+    desk.unfold()
+    page.fill("#seed input", "")
+    page.wait_for_selector("#keep input:not(:checked)")
+    first = desk.generate()
+    page.click("#generate")
+    pressed.set()
+    page.wait_for_function(
+        "old => (document.querySelector('.md-result[data-complete=true]')?.src ?? old) !== old",
+        arg=first.decode(),
+    )
+
+
+def test_the_newest_press_waits_and_stop_ends_it_too(
+    desk: Visitor, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, presses, push = desk.page, [], FairQueue.push
+
+    async def count(self: FairQueue, body: Any, *rest: Any, **named: Any) -> Any:
+        presses.append(self.blocks.fns[body.fn_index].name)
+        return await push(self, body, *rest, **named)
+
+    monkeypatch.setattr(FairQueue, "push", count)
+    page.evaluate("document.querySelector('.md-result')?.remove()")
+    gate.clear()
+    page.dblclick("#generate")
+    page.wait_for_selector(FIRST_STAGE)
+    assert presses.count("paint") == 1, "a double click is one press"
+    for seed in ("5", "6", "7"):
+        with page.expect_response(lambda answer: "queue/join" in answer.url):
+            desk.keep_seed(seed)
+            page.click("#generate")
+    line = next(each for each in FairQueue.pages if each.event_ids_to_events)
+    assert len(line._waiting()) == 1, "it takes the place of those before it"
+    page.click("#stop")
+    desk.wait_text("#status", "Stopped.")
+    assert line._waiting() == []
+    gate.set()
+    desk.rest()
+    assert page.locator('.md-result[data-complete="true"]').count() == 0
+    assert "Stopped." in desk.text("#status")
+    gate.clear()
+    with painting(desk, gate):
+        desk.keep_seed("8")
+        with page.expect_response(lambda answer: "queue/join" in answer.url):
+            page.click("#generate")
+    page.wait_for_selector('.md-result[data-complete="true"][data-seed="8"]')
