@@ -109,7 +109,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     page.get_by_role("tab", name="Diversity").click()
     page.wait_for_selector("#make-grid:visible")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("document.querySelectorAll('button.md-tile').length >= 9")
+    page.wait_for_function("document.querySelectorAll('#grid button.md-tile').length >= 9")
     visitor.wait_text("#status", "Nine pictures")
     page.focus('#grid button[data-seed="1"]')
     walk("Right", "Down", "Down", "Down", "Left")
