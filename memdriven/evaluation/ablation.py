@@ -34,17 +34,19 @@ from memdriven.training.gan import train_gan
 
 SCHEMA = "memdriven.ablation/1"
 USUAL = Protocol(metrics=("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed"), n=500)
-BASE, PAPER = "base", "paper"
+BASE = "base"
+PAPERS = ("paper", "paper-family")
+"""Rows that are presets of those names, at the base's sizes and without its further data."""
 SIZES = (
     *("stages", "width", "residual_blocks", "z_dim", "condition_dim"),
     *("text_dim", "acm_width", "feature_width"),
 )
-"""What the row `paper` keeps of the base's generator."""
+"""What these keep of the base's generator."""
 TRAINED_SO = (
     *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
     *("betas", "crop"),
 )
-"""Settings of the loop that it takes over."""
+"""Settings of the loop that they take over."""
 
 
 def variants(base: Config) -> dict[str, Config]:
@@ -73,8 +75,7 @@ def variants(base: Config) -> dict[str, Config]:
             "discriminator", spectral_norm=not d.spectral_norm
         ),
         switched("mismatched", loss.mismatched): changed("loss", mismatched=not loss.mismatched),
-        PAPER: _as_preset(base, PAPER),
-        "paper-family": _as_preset(base, "paper-family"),
+        **{name: _as_preset(base, name) for name in PAPERS},
     }
     return {BASE: base, **{name: row for name, row in rows.items() if row != base}}
 
@@ -137,7 +138,7 @@ def ablate(
         steps: a row; 0 means minutes alone. The same steps are the same images for each row.
         minutes: a row; 0 means steps alone.
         rows: beside the base, e.g. no-v content-max; all by default.
-        extra: further training data, as `train` takes it; the row `paper` does without.
+        extra: further training data, as `train` takes it; the rows `paper` and `paper-family` do without.
         memory: a memory bank of these encoders; built in OUT when left out.
         dry_run: show the rows and what two steps of the base cost; train nothing.
         say: takes the plan, and a line after each row.
@@ -176,7 +177,7 @@ def ablate(
                 replace(row, train=replace(row.train, steps=steps or 10**9, max_minutes=minutes)),
                 device=protocol.device,
                 resume=(run / "config.json").exists(),
-                extra=() if name == PAPER else extra,
+                extra=() if name in PAPERS else extra,
                 dry_run=dry_run,
                 vgg=protocol.vgg,
                 squeezenet=protocol.squeezenet,

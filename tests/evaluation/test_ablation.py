@@ -11,7 +11,7 @@ import pytest
 
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
-from memdriven.evaluation.ablation import ablate, changes, variants
+from memdriven.evaluation.ablation import PAPERS, ablate, changes, variants
 from memdriven.evaluation.context import Protocol
 from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
@@ -150,11 +150,11 @@ def test_further_data_is_not_the_papers_and_a_row_that_breaks_does_not_stop_the_
 
     monkeypatch.setattr(ablation, "train_gan", broken)
     more = (tmp_path / "recoloured",)
-    asked = options(world, tmp_path, squeezenet_file, rows=("no-v", "paper"), extra=more, minutes=1.5)
+    asked = options(world, tmp_path, squeezenet_file, rows=("no-v", *PAPERS), extra=more, minutes=1.5)
     failed = ablate(**asked, memory=tmp_path / "bank", say=said.append)
-    assert set(failed) == {"base", "no-v", "paper"}
-    assert given == {"base": more, "no-v": more, "paper": ()}
-    assert said[0].startswith("3 rows, each 2 steps of 4 images or 1.5 minutes, seed 0, base test with recol")
+    assert set(failed) == {"base", "no-v", *PAPERS}
+    assert given == {"base": more, "no-v": more, "paper": (), "paper-family": ()}
+    assert said[0].startswith("4 rows, each 2 steps of 4 images or 1.5 minutes, seed 0, base test with recol")
     assert "no-v  " in said[2]
     assert "generator.use_v_global = False, generator.use_v = False" in said[2]
     assert "finite losses" in said[-1]
