@@ -216,6 +216,9 @@ for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event =>
 BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
 networks are busy with (`MemoryDrivenPipeline.turn`)."""
+PRESS = BESIDE | {"trigger_mode": "multiple"}
+"""Of presses among them: in Gradio's mode "once" one that comes while that before it is painted, is being
+stopped, or just ends, would be lost without a word."""
 
 
 class Parts(SimpleNamespace):
@@ -260,8 +263,7 @@ def section(kind: str, title: str) -> gr.HTML:
 def event_options() -> dict[str, Any]:
     """Return how Gradio treats a press of a tab's button: one at a time, through the queue.
 
-    Every press is sent: in Gradio's mode "once" one that comes while that before it is painted, is being
-    stopped, or just ends, would be lost without a word. `FairQueue` sees to those that repeat one that waits.
+    Every press is sent; `FairQueue` sees to those that repeat one that waits.
     """
     return {
         "trigger_mode": "multiple",

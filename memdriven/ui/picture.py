@@ -23,6 +23,7 @@ from memdriven.ui.html import (
     CLICKS,
     PICTURE_ALT,
     PICTURE_BUSY,
+    PRESS,
     button,
     data_uri,
     event_options,
@@ -384,7 +385,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
     changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    column.on(panel_.click, keep, ("current", "steering"), changed, **BESIDE).success(None, js=_TAKEN)
+    column.on(panel_.click, keep, ("current", "steering"), changed, **PRESS).success(None, js=_TAKEN)
 
 
 PREVIEW = ("memory", "unknown", "status")
@@ -413,7 +414,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
     gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
     for source in column.named("memory", "own", "steps"):
         given = ("current", *Query._fields)
-        column.on(source.click, click, given, STEERED, trigger_mode="multiple", **BESIDE)
+        column.on(source.click, click, given, STEERED, **PRESS)
     column.on(column.own.upload, add_own, Query._fields, STEERED, **queued)
     keep_from(column.result, column)
     larger = column.on(column.result.submit, enlarge, ("current", "steering"), ("larger", "status"), **queued)

@@ -21,6 +21,7 @@ from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
+    PRESS,
     READY,
     Parts,
     button,
@@ -369,7 +370,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 free = "Off: a new random seed for every picture."
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
-                gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
+                gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
                 column.mirror = gr.Radio(
                     [("from the seed", ""), ("off", "no"), ("on", "yes")],
                     value="",
