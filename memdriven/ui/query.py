@@ -7,11 +7,15 @@ written back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial, wraps
+from inspect import isgeneratorfunction
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from memdriven.errors import CaptionError, DataError, MemDrivenError, require
+from memdriven.errors import DataError, MemDrivenError, require
 from memdriven.files import read_json
 from memdriven.models.noise import Window
 from memdriven.numbers import counted
@@ -21,8 +25,8 @@ from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
+    QUEUED,
     READY,
-    Parts,
     button,
     failure,
     fold,
@@ -58,7 +62,7 @@ and not its last use. An hour after a tab is closed it goes in any case."""
 class Query(NamedTuple):
     """What the left column's components hold, in the order that handlers are given it; not yet checked."""
 
-    caption: object
+    caption: Any
     source: object
     comparison: object
     k: object
@@ -81,13 +85,11 @@ class Query(NamedTuple):
 
         The seed in the box counts where the page keeps it, or where it is `kept` in any case.
         """
-        fix = "write a caption, or take an example"
-        require(not self.empty, CaptionError, "words to start from", "an empty box", fix)
         numbers = {name: read_number(name, getattr(self, name)) for name in NUMBERS}
         seed = state.read_seed(self.seed, kept or bool(self.keep))
         steering = self.steering or Steering()
         return Request(
-            caption=str(self.caption),
+            caption=self.caption,
             seeds=(seed,),
             strategy=str(self.comparison if self.source == "retrieved" else self.source),
             k=int(numbers["k"]),
@@ -123,7 +125,7 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
     From then on the recipe's checkpoint is in use. Nothing is pinned: its references are begun from.
     """
     state.choose(model_of(recipe))
-    taken = steering.release().hold(recipe)
+    taken = replace(steering.release(), shown=recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
     compared = recipe.strategy in dict(RULES).values()
@@ -152,7 +154,7 @@ def model_of(recipe: Recipe) -> str:
     return recipe.checkpoint if recipe.checkpoint in state.shelf().folders else state.chosen()
 
 
-class Compose(Parts):
+class Compose(SimpleNamespace):
     """The page's components by their names: `compose.caption`, for tabs to listen to.
 
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
@@ -163,14 +165,51 @@ class Compose(Parts):
     """
 
     @property
-    def whole_query(self) -> list[gr.blocks.Block]:
+    def whole_query(self) -> list[Any]:
         """All that a picture is made from: a `Query`."""
         return self.named(*Query._fields)
 
-    @property
-    def question(self) -> list[gr.blocks.Block]:
-        """What the preview of the references depends on."""
-        return self.named("caption", "source", "comparison", "k", "steering")
+    def named(self, *names: object) -> list[Any]:
+        """Return the components of these names; a component is its own."""
+        return [vars(self)[each] if isinstance(each, str) else each for each in names]
+
+    def on(
+        self,
+        trigger: Any,
+        handler: Callable[..., Any],
+        given: Sequence[object],
+        changed: Sequence[object],
+        **how: Any,
+    ) -> Any:
+        """Let a handler answer a trigger, or several, as `QUEUED` unless `how` says otherwise.
+
+        It is `given` the values of components, and answers with those of the `changed` ones in their order,
+        or with some by name. What goes wrong is told in the status; a tab's own panels then show again what
+        they began with, and the page's components by name stay as they are.
+        """
+        parts, outputs = vars(self), self.named(*changed)
+        begun = {each: each.value for each in outputs if each not in set(parts.values())}
+
+        def placed(made: Any) -> Any:
+            return {parts[name]: value for name, value in made.items()} if isinstance(made, dict) else made
+
+        @wraps(handler)
+        def once(*values: Any) -> Any:
+            try:
+                return placed(handler(*values))
+            except MemDrivenError as error:
+                return begun | {self.status: failure(error)}
+
+        @wraps(handler)
+        def often(*values: Any) -> Iterator[Any]:
+            try:
+                yield from map(placed, handler(*values))
+            except MemDrivenError as error:
+                yield begun | {self.status: failure(error)}
+
+        answer = often if isgeneratorfunction(handler) else once
+        listen = partial(gr.on, trigger) if isinstance(trigger, list) else trigger
+        return listen(answer, self.named(*given), outputs, **(how or QUEUED))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -396,7 +435,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
-    column.on(column.source.change, show_source, ("source",), set_by_source, **BESIDE)
+    column.on(column.source.change, show_source, ["source"], set_by_source, **BESIDE)
     # What is in use changed, by the choice or by a recipe.
     column.facts.change(
         lambda: (chips(), known_words(), gr.Textbox(placeholder=_examples(1))),
