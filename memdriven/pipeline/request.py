@@ -357,10 +357,15 @@ class Recipe(Request):
         return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
     @classmethod
-    def from_dict(cls, values: object) -> Self:
-        """Rebuild a recipe from `to_dict`'s values."""
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a recipe from JSON."""
+        _need(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
+        try:
+            values = parse_json(text)
+        except ValueError as error:
+            raise _recipe_error("JSON", f"{type(error).__name__}: {error}") from None
         _need(isinstance(values, dict), "a JSON object", type(values).__name__)
-        given = {"extra": {}, "seed": None} | dict(values)  # type: ignore[call-overload]
+        given: dict[str, Any] = {"extra": {}, "seed": None} | dict(values)
         schema = given.pop("schema", None)
         _need(schema == SCHEMA, f"schema {SCHEMA}", schema)
         extra = given.pop("extra")
@@ -379,16 +384,6 @@ class Recipe(Request):
             raise _recipe_error("variations: each a seed and a strength in (0, 1]", error) from None
         given |= {"window": given["window"] or None, "references": [*zip(ids, weights)] or None}
         return cls(seeds=(given.pop("seed"),), **given)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a recipe from JSON."""
-        _need(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
-        try:
-            values = parse_json(text)
-        except ValueError as error:
-            raise _recipe_error("JSON", f"{type(error).__name__}: {error}") from None
-        return cls.from_dict(values)
 
     @classmethod
     def from_url(cls, text: str) -> Self:

@@ -131,8 +131,8 @@ def generate(
             strategy,
             _k(k),
             None if seed == -1 else seed,
-            neighbours=_few(neighbours),
-            weights=_few(weights),
+            neighbours=neighbours,
+            weights=weights,
             memory=memory,
             best_of=read_tries(pipe) if best_of is None else best_of,
             guidance=guidance,
@@ -207,15 +207,6 @@ def build() -> None:
             concurrency_limit=1,
             api_visibility="public",
         )
-
-
-def _few(values: object) -> Any:
-    """Return neighbours or weights as they are, if they are a short list or nothing."""
-    few = values is None or (isinstance(values, list) and len(values) <= state.MAX_K)
-    wanted = f"a list of at most {state.MAX_K} ids, and as many weights"
-    fix = "give a list such as /retrieve's ids, of the nearest"
-    require(few, ConfigError, wanted, shown(values), fix)
-    return values
 
 
 def _k(k: object) -> int:

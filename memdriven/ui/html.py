@@ -286,8 +286,9 @@ def slider(
 
 
 def choice(kind: type, name: str, label: str, options: Iterable[tuple[str, str]], **more: Any) -> Any:
-    """Add a `gr.Radio` or `gr.CheckboxGroup` whose (label, value) options stand side by side."""
-    return kind(list(options), label=label, elem_id=name, **{"elem_classes": "md-choice", **more})
+    """Add (label, value) options: a `gr.Dropdown`, or a `gr.Radio` or `gr.CheckboxGroup` side by side."""
+    form: dict[str, Any] = {"filterable": False} if kind is gr.Dropdown else {"elem_classes": "md-choice"}
+    return kind(list(options), label=label, elem_id=name, **form | more)
 
 
 def explain(words: str) -> None:

@@ -28,6 +28,7 @@ from memdriven.ui.html import (
     QUEUED,
     READY,
     button,
+    choice,
     failure,
     fold,
     hint,
@@ -53,6 +54,8 @@ SOURCES = {
     "none": ("None", "Control: no reference at all, words and noise alone."),
 }
 """Label and hint of each place where the references can come from."""
+FREE = ("from the seed", "")
+"""Label and value of what a seed decides."""
 MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -128,14 +131,12 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
     taken = replace(steering.release(), shown=recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
-    compared = recipe.strategy in dict(RULES).values()
+    source = {"source": recipe.strategy}
+    if recipe.strategy in dict(RULES).values():
+        source = {"source": "retrieved", "comparison": recipe.strategy}
     return {
         "caption": recipe.caption,
-        **(
-            {"source": "retrieved", "comparison": recipe.strategy}
-            if compared
-            else {"source": recipe.strategy}
-        ),
+        **source,
         "k": read_number("k", len(recipe.neighbours) or recipe.k),
         "seed": str(recipe.seed) if noise else "",
         "keep": noise,
@@ -362,30 +363,22 @@ def build(begin: Mapping[str, Any]) -> Compose:
             column.place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
             with fold("memory", "Memory"):
-                column.checkpoint = gr.Dropdown(
-                    offered,
-                    value=state.shelf().default,
-                    label="Model and memory",
-                    elem_id="checkpoint",
-                    filterable=False,
-                    visible=len(offered) > 1,
+                label, first, several = "Model and memory", state.shelf().default, len(offered) > 1
+                column.checkpoint = choice(
+                    gr.Dropdown, "checkpoint", label, offered, value=first, visible=several
                 )
                 column.facts = panel(facts(), elem_id="facts")
-                column.source = gr.Radio(
-                    [(label, name) for name, (label, _) in SOURCES.items()],
-                    elem_id="source",
-                    label="Where the reference comes from",
-                    show_label=False,
-                    value="retrieved" if strategy in rules else strategy,
+                sources = ((label, name) for name, (label, _) in SOURCES.items())
+                label, first = (
+                    "Where the reference comes from",
+                    "retrieved" if strategy in rules else strategy,
+                )
+                column.source = choice(
+                    gr.Radio, "source", label, sources, value=first, show_label=False, elem_classes=None
                 )
                 column.hint = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
-                column.comparison = gr.Dropdown(
-                    list(RULES),
-                    elem_id="comparison",
-                    label="Match memories by",
-                    value=strategy if strategy in rules else rules[0],
-                    filterable=False,
-                )
+                label, first = "Match memories by", strategy if strategy in rules else rules[0]
+                column.comparison = choice(gr.Dropdown, "comparison", label, RULES, value=first)
                 label = "Try several references, keep the best"
                 column.tries = slider("tries", label, 1, most, tries, visible=state.offers_tries())
                 info = "Higher follows your words where the memory disagrees."
@@ -409,19 +402,12 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
                 gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
-                column.mirror = gr.Radio(
-                    [("from the seed", ""), ("off", "no"), ("on", "yes")],
-                    value="",
-                    label="Mirror the memory, left to right",
-                    elem_id="mirror",
-                    elem_classes="md-choice",
-                )
-                column.window = gr.Dropdown(
-                    [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")],
-                    value="",
-                    label="Part of the memory that is seen (left, top, side)",
-                    elem_id="window",
-                    allow_custom_value=True,
+                label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
+                column.mirror = choice(gr.Radio, "mirror", label, [FREE, *sides], value="")
+                label = "Part of the memory that is seen (left, top, side)"
+                parts = [FREE, ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
+                column.window = choice(
+                    gr.Dropdown, "window", label, parts, value="", allow_custom_value=True, filterable=True
                 )
             with fold("experiments", "Experiments"):
                 low, high, _ = state.limits("k")

@@ -35,7 +35,7 @@ from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.ui import gr, session, state
-from memdriven.ui.html import BESIDE, status
+from memdriven.ui.html import BESIDE, QUEUED, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
 
 SESSION = 8
@@ -424,16 +424,8 @@ async def follow() -> AsyncIterator[str]:
 
 def tell(line: gr.HTML) -> None:
     """Let a panel, made with `PRESSES`, tell each visitor's place."""
-    line.submit(
-        follow,
-        None,
-        line,
-        trigger_mode="once",
-        show_progress="hidden",
-        concurrency_id=PLACES,
-        concurrency_limit=FOLLOWERS,
-        api_visibility="private",
-    )
+    own = {"trigger_mode": "once", "concurrency_id": PLACES, "concurrency_limit": FOLLOWERS}
+    line.submit(follow, None, line, **{**QUEUED, **own})
 
 
 # ---------------------------------------------------------------------------------------------------------
