@@ -80,6 +80,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             column = query.build(begin)
             # What the preview of the references depends on.
             page.question = column.named("caption", "source", "comparison", "k", "steering")
+            page.told = column.status
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 column.tabs = tabs
                 picture.build(column, begin)

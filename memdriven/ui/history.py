@@ -355,7 +355,9 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     pasted = ["inspection", "inspected", "status"]
     column.on([read.click, written.submit], paste, [written], pasted, **quiet)
     column.on(dropped.upload, drop, ["steering"], every)
-    column.on(arrival.submit, arrive, ["steering"], every).success(None, js=_ARRIVED)
+    # The page asks again where no answer is on its way (`address.js`).
+    once = {**QUEUED, "trigger_mode": "once"}
+    column.on(arrival.submit, arrive, ["steering"], every, **once).success(None, js=_ARRIVED)
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)

@@ -302,13 +302,21 @@ class Asked(NamedTuple):
     question: dict[gr.blocks.Block, Any]
     typed: bool = False
     """Whether it only tells that a visitor wrote into a component."""
+    follows: bool = False
+    """Whether it only follows a change, by a visitor or by another event."""
 
-    def outdated_by(self, other: Asked | None) -> bool:
-        """Return whether another event came later, with another question or a value by hand."""
-        if other is None or self.came >= other.came:
+    def gives_way(self, other: Asked | None, told: bool) -> bool:
+        """Return whether another event's answer stays.
+
+        That is one which came later, with another question or a value by hand; of what is `told` also that of
+        an earlier one which set this very question, and thereby made the change that this one follows.
+        """
+        if other is None or other is self:
             return False
-        changed = (other.question.get(part, value) != value for part, value in self.question.items())
-        return other.typed or any(changed)
+        same = all(other.question.get(part, value) == value for part, value in self.question.items())
+        if self.came < other.came:
+            return other.typed or not same
+        return told and same and self.follows
 
 
 ASKED: ContextVar[Asked] = ContextVar("asked")
@@ -324,6 +332,8 @@ class Page(gr.Blocks):
 
     question: Collection[gr.blocks.Block] = ()
     """The components whose values make a question."""
+    told: gr.blocks.Block | None = None
+    """The component that says what was done."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -341,18 +351,21 @@ class Page(gr.Blocks):
         asked = getattr(event, "asked", None)
         if asked is None:
             came = event.enqueue_time if event else time.monotonic()
-            asked = Asked(came, {}, block_fn.fn is typed)
+            follows = all(name == "change" for _, name in block_fn.targets)
+            asked = Asked(came, {}, block_fn.fn is typed, follows)
             for part, value in zip(block_fn.inputs, inputs, strict=False):
                 if part in self.question:
                     asked.question[part] = state[part._id] if part.stateful else value
-            newest |= {each: asked for each in block_fn.outputs if not asked.outdated_by(newest.get(each))}
+            for part in block_fn.outputs:
+                if not asked.gives_way(newest.get(part), part is self.told):
+                    newest[part] = asked
             if event:
                 event.asked = asked
         ASKED.set(asked)
         made = await super().process_api(block_fn, inputs, state, *given, **named)
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
-                if asked.outdated_by(newest.get(part)):
+                if asked.gives_way(newest.get(part), part is self.told):
                     made["data"][place] = SKIP
         return made
 
@@ -367,7 +380,7 @@ class Page(gr.Blocks):
             for place, (part, value) in enumerate(zip(parts, values, strict=True)):
                 if isinstance(value, Enum):  # a generator's end
                     continue
-                if asked.outdated_by(self.newest[state].get(part)):
+                if asked.gives_way(self.newest[state].get(part), part is self.told):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
                     asked.question[part] = value
