@@ -340,7 +340,7 @@ class MemoryDrivenPipeline:
         strategy = request.strategy or self.config.retrieval.strategy
         if request.references is None:
             k = self.config.retrieval.k if request.k is None else request.k
-            query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
+            query = Query(asked, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else drawn_seed()
             found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))

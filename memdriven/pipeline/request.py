@@ -129,8 +129,6 @@ class Request:
     """What takes the place of retrieval, shares scaled to sum to 1; () is strategy `none`."""
     exclude: tuple[str, ...] = ()
     """Ids that retrieval must not return."""
-    oracle_id: str | None = None
-    """The item that counts as the caption's own, for `oracle`; by default the one with this caption."""
     images: tuple[UserImage, ...] = ()
     """The caller's own images, which `references` may name beside the memory's."""
     variations: tuple[Variation, ...] = ()
@@ -162,7 +160,7 @@ class Request:
             given = _scaled(_listed("references", self.references, MAX_REFERENCES, RetrievalError))
             kept |= {"references": given} if given else {"references": None, "strategy": "none"}
         exclude = _listed("exclude", self.exclude, MAX_K, RetrievalError)
-        for name in (*exclude, *(() if self.oracle_id is None else (self.oracle_id,))):
+        for name in exclude:
             _check_id(name)
         kept["exclude"] = tuple(sorted(set(exclude)))
         kept["images"] = _listed("images", self.images, MAX_REFERENCES, of=UserImage)
@@ -219,12 +217,13 @@ def drawn_seed() -> int:
 
 
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
-    if ids is None or isinstance(ids, str):
-        raise RetrievalError("a list of ids, beside their weights", shown(ids), "pass both")
-    parts = [1.0] * len(ids) if weights is None else list(weights)
-    wanted = f"{counted(len(ids), 'weight')}, one for each reference"
-    require(len(parts) == len(ids), RetrievalError, wanted, len(parts), "pass as many")
-    return list(map(Reference, ids, parts))
+    names = _listed("neighbours", ids, MAX_REFERENCES, RetrievalError)
+    parts = (1.0,) * len(names)
+    if weights is not None:
+        parts = _listed("weights", weights, MAX_REFERENCES, RetrievalError)
+    wanted = f"{counted(len(names), 'weight')}, one for each reference"
+    require(len(parts) == len(names), RetrievalError, wanted, len(parts), "pass as many")
+    return list(map(Reference, names, parts))
 
 
 def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:

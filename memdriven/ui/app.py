@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def launch(
         js=static.joinpath("page.js").read_text("utf-8"),
         footer_links=[],
         ssr_mode=False,
-        mcp_server=api.mcp_installed(),
+        mcp_server=find_spec("mcp") is not None,  # an extra: the endpoints as tools
         enable_monitoring=False,
         run_history=False,
         pwa=False,

@@ -184,31 +184,14 @@ def changed_words(changes: Sequence[tuple[str, str]]) -> str:
     return " ".join(tag(names[kind], text(word)) for kind, word in changes)
 
 
-CLICKS = """
-element.addEventListener('click', event => {
-  const target = event.target.closest('button[data-act]');
-  if (target) trigger(target.dataset.event ?? 'click', {...target.dataset});
-});
-element.addEventListener('change', event => {
-  const target = event.target;
-  if (target.matches('input[type=range][data-act]')) {
-    trigger('click', {...target.dataset, value: target.value});
-  } else if (target.matches('input[type=file]') && target.files.length) {
-    window.memdriven.send(target.files[0], trigger);
-    target.value = '';
-  }
-});
-for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event => {
-  const input = element.querySelector('input[type=file]:not(:disabled)');
-  if (!input || !event.dataTransfer.types.includes('Files')) return;
-  event.preventDefault();
-  if (kind === 'drop' && event.dataTransfer.files.length)
-    window.memdriven.send(event.dataTransfer.files[0], trigger);
-});
-"""
-"""Sends a pressed button's or slider's data, and a chosen or dropped file's bytes, to Python."""
+def script(*names: str) -> str:
+    """Return files of the page's JavaScript, as `js_on_load` takes them."""
+    folder = files("memdriven.ui")
+    return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)
 
 
+CLICKS = script("clicks.js")
+"""Sends what is pressed, moved or dropped in a panel to Python."""
 BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
 networks are busy with (`MemoryDrivenPipeline.turn`)."""
@@ -256,12 +239,6 @@ def save_link(name: str, address: str, words: str = "") -> str:
 def pressing(name: str) -> str:
     """Return JavaScript that presses the link in a panel, as soon as it is there."""
     return f"() => setTimeout(() => document.querySelector('#{name} a')?.click(), 100)"
-
-
-def script(*names: str) -> str:
-    """Return files of the page's JavaScript, as `js_on_load` takes them."""
-    folder = files("memdriven.ui")
-    return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Query(NamedTuple):
     k: object
     seed: object
     keep: object
-    steering: Any = None
+    steering: Any = Steering()
     share: object = None
     guidance: object = None
     mirror: object = None
@@ -90,13 +90,12 @@ class Query(NamedTuple):
         """
         numbers = {name: read_number(name, getattr(self, name)) for name in NUMBERS}
         seed = state.read_seed(self.seed, kept or bool(self.keep))
-        steering = self.steering or Steering()
         return Request(
             caption=self.caption,
             seeds=(seed,),
             strategy=str(self.comparison if self.source == "retrieved" else self.source),
             k=int(numbers["k"]),
-            variations=steering.steps_from(seed, bool(self.keep)),
+            variations=self.steering.steps_from(seed, bool(self.keep)),
             memory=numbers["share"],
             guidance=numbers["guidance"],
             best_of=int(numbers["tries"]),
@@ -360,7 +359,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 column.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             column.status = panel(status(READY), elem_id="status")
-            column.place = panel(elem_id="place", js_on_load=queue.PRESSES)
+            column.place = panel(elem_id="place", js_on_load=script("place.js"))
         with gr.Column(elem_id="folds"):
             with fold("memory", "Memory"):
                 label, first, several = "Model and memory", state.shelf().default, len(offered) > 1

@@ -34,6 +34,7 @@ from fastapi import HTTPException, Request
 from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
+from memdriven.errors import MemDrivenError
 from memdriven.ui import gr, session, state
 from memdriven.ui.html import BESIDE, QUEUED, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
@@ -362,7 +363,10 @@ class Page(gr.Blocks):
             if event:
                 event.asked = asked
         ASKED.set(asked)
-        made = await super().process_api(block_fn, inputs, state, *given, **named)
+        try:
+            made = await super().process_api(block_fn, inputs, state, *given, **named)
+        except MemDrivenError as error:  # of an endpoint; the page's own handlers tell theirs in the status
+            raise gr.Error(str(error), print_exception=False) from error
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
                 if asked.gives_way(newest.get(part), part is self.told):
@@ -402,24 +406,6 @@ PLACES = "line"
 """Queue group of those who ask for their place."""
 FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
-PRESSES = """
-document.addEventListener('click', event => {
-  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
-      '[data-act="restore"], [data-act="similar"]')) {
-    const line = document.querySelector('#status .html-container');
-    const before = line.innerHTML;
-    setTimeout(() => {
-      if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
-        trigger('submit');
-    }, 400);
-  }
-});
-"""
-"""Asks for the place in line where a press has not been heard of after 0.4 s.
-
-The browser runs what listens to one press one after the other, so that what must run beside the
-painting needs a listener of its own.
-"""
 
 
 async def follow() -> AsyncIterator[str]:
@@ -436,7 +422,7 @@ async def follow() -> AsyncIterator[str]:
 
 
 def tell(line: gr.HTML) -> None:
-    """Let a panel, made with `PRESSES`, tell each visitor's place."""
+    """Let a panel with `place.js` tell each visitor's place."""
     own = {"trigger_mode": "once", "concurrency_id": PLACES, "concurrency_limit": FOLLOWERS}
     line.submit(follow, None, line, **{**QUEUED, **own})
 

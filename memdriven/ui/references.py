@@ -56,14 +56,13 @@ def read(*query: object) -> Request:
     return select(asked.request(kept=True), asked.steering).request
 
 
-def select(request: Request, steering: Steering | None = None) -> Selection:
+def select(request: Request, steering: Steering) -> Selection:
     """Return the references in use and those next in line, after a visitor's wishes.
 
     With `best_of` above k the references are chosen by the pictures that they give. What is steered by
     hand begins from those that are shown (`held`).
     """
     pipe, strategy, k = state.pipeline(), request.strategy or "", request.k or 1
-    steering = steering or Steering()
     # What is masked may be of another model's memory.
     masked = tuple(set(steering.masks).intersection(pipe.bank.ids))
     request = replace(request, exclude=masked, images=steering.guests)
