@@ -66,7 +66,6 @@ def prepare_folder(
     skip_faults: bool = False,
     follow_links: bool = False,
     seed: int = 0,
-    progress: bool = True,
 ) -> PreparedDataset:
     """Read your own captioned images: a folder with metadata.jsonl or .csv.
 
@@ -92,7 +91,6 @@ def prepare_folder(
         skip_faults: faulty rows and unreadable images are left out and told, instead of refused.
         follow_links: links that lead out of the folder are followed, as a download cache has them.
         seed: of that choice.
-        progress: show a bar.
 
     Raises:
         DataError: no captions, faults (all of them are named), or `out` cannot be written. Nothing is
@@ -135,7 +133,6 @@ def prepare_folder(
             faults=read.faults,
             skip_faults=skip_faults,
             notes=list(read.notes()),
-            progress=progress,
         )
 
 

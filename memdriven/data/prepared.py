@@ -240,7 +240,6 @@ def assemble(
     faults: Sequence[DataError] = (),
     skip_faults: bool = False,
     notes: Sequence[str] = (),
-    progress: bool = True,
     **header: Any,
 ) -> PreparedDataset:
     """Write a prepared data set: each image as a square of `image_size` px, and the tables.
@@ -291,7 +290,7 @@ def assemble(
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             work = pool.map(write, pictures)
-            written = list(tqdm(work, f"{header['name']} images", len(pictures), disable=not progress))
+            written = list(tqdm(work, f"{header['name']} images", len(pictures)))
         unreadable = [error for error in written if isinstance(error, DataError)]
         items = [item for (item, _), look in zip(pictures, written, strict=True) if isinstance(look, Tensor)]
         if (faults or unreadable) and not (skip_faults and items):
