@@ -253,7 +253,7 @@ def _render_table(
             bar.update(len(views))
     write_prepared(
         out,
-        items=[item for item in made if item is not None],
+        [item for item in made if item is not None],
         name=name,
         classes=[species.name for species in all_species()],
         source=SOURCES[name],

@@ -139,9 +139,6 @@ class _Draw:
         weights = [1.0 / (1.0 + self.used[part, value]) ** 1.5 for value in values]
         return self.rng.choices(values, weights)[0]
 
-    def count(self, species: dict[str, str]) -> None:
-        self.used.update(species.items())
-
 
 def _beside(*neighbours: str, of: Sequence[str] = COLOURS) -> list[str]:
     """The colours that stand out from all of some others."""
@@ -257,7 +254,7 @@ def all_species() -> tuple[Species, ...]:
         if _harlequin(plumage):
             continue
         seen.add(_signature(candidate))
-        draw.count(candidate)
+        draw.used.update(candidate.items())
         if not testing:
             known.update(candidate.items())
         attributes = {key: candidate[key] for key in ATTRIBUTES if key in candidate}

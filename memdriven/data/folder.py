@@ -108,7 +108,7 @@ def prepare_folder(
             raise all_faults(read.faults, str(source)) if read.faults else read.nothing()
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
-        items = [
+        items = (
             Item(
                 id=item_id,
                 split=picture.split or "train",
@@ -118,11 +118,11 @@ def prepare_folder(
                 box=picture.box,
             )
             for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True)
-        ]
+        )
         return assemble(
             out,
             files,
-            [(item, picture.name) for item, picture in zip(items, pictures, strict=True)],
+            [*zip(items, (picture.name for picture in pictures), strict=True)],
             name=clean(name or (source.stem if source.is_file() else source.resolve().name) or "folder"),
             classes=classes,
             image_size=image_size,

@@ -23,7 +23,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import torch
 
@@ -62,7 +61,7 @@ class Remote:
     @property
     def name(self) -> str:
         """The file's name."""
-        return PurePosixPath(urlsplit(self.url).path).name
+        return self.url.rpartition("/")[2]
 
 
 def fetch(file: Remote, folder: Path) -> Path:

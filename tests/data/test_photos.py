@@ -297,7 +297,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 
 def _remote(host: ThreadingHTTPServer, place: object, name: str = "birds.tgz") -> Remote:
-    return Remote(f"http://127.0.0.1:{host.server_port}/{place}/{name}?download=1", len(CONTENT), SUM)
+    return Remote(f"http://127.0.0.1:{host.server_port}/{place}/{name}", len(CONTENT), SUM)
 
 
 def test_official_files_are_fetched_once_and_checked(host: ThreadingHTTPServer, tmp_path: Path) -> None:
