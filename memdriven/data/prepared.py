@@ -163,6 +163,7 @@ def _read_item(line: str, place: str) -> Item:
         raise DataError(f"an item in {place}", f"{type(error).__name__}: {error}", _AGAIN) from error
     good = (
         all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
+        and len(item.id.splitlines()) == 1
         and isinstance(item.class_id, int | None)
         and all(isinstance(caption, str) for caption in item.captions)
         and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
