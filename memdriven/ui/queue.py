@@ -99,10 +99,6 @@ class FairQueue(queueing.Queue):
         called = self.blocks.fns.get(body.fn_index)
         if called is None:
             raise HTTPException(404, NO_FUNCTION)
-        if called.api_visibility == "private" and not called.collects_event_data:
-            for event in self._waiting():
-                if event.fn is called and event.session_hash == body.session_hash:
-                    self._end(event)
         follows = called.concurrency_id == PLACES
         alike = [event for event in self._waiting() if (event.concurrency_id == PLACES) == follows]
         waiting = [event for event in alike if _address(event.request) == _address(request)]
@@ -120,6 +116,7 @@ class FairQueue(queueing.Queue):
             body.data += [None if each is Parameter.empty else each for each in left_out]
         self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
         queued = await super().push(body, request, username)
+        self._replace(self.event_ids_to_events.get(str(queued[1])))
         if body.session_hash in StreamEnds.left:
             with suppress(TimeoutError):
                 await asyncio.wait_for(StreamEnds.left[body.session_hash].wait(), FAREWELL)
@@ -165,6 +162,16 @@ class FairQueue(queueing.Queue):
     def _heard(self, event: queueing.Event) -> bool:
         box = self.pending_messages_per_session.get(event.session_hash)
         return isinstance(box, Mailbox) and box.read
+
+    def _replace(self, pressed: queueing.Event | None) -> None:
+        """Let a press take the place in line of one of the same button, by the same session, that waits."""
+        if pressed and pressed.fn.api_visibility == "private" and not pressed.fn.collects_event_data:
+            line = self.event_queue_per_concurrency_id[pressed.concurrency_id].queue
+            for event in [each for each in line if each.fn is pressed.fn and each is not pressed]:
+                if event.session_hash == pressed.session_hash and pressed in line:
+                    line.remove(pressed)
+                    line.insert(line.index(event), pressed)
+                    self._end(event)
 
     def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:
         """Return the events with a listener: each address's first, that served longest ago before others."""

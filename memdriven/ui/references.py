@@ -212,7 +212,7 @@ def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> 
     for name in steering.masks:
         if name in bank:
             row = bank.index_of(name)
-            caption, source = bank.item(row).captions[0], data_uri(bank.thumbnail_bytes(row))
+            caption, source = bank.items[row].captions[0], data_uri(bank.thumbnail_bytes(row))
             picture = tag("img", src=source, alt=caption, width=28, height=28)
             line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
         else:  # of another model's memory
@@ -302,7 +302,7 @@ def mark_words(
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
     has, bank = None, state.pipeline().bank
     with suppress(MemDrivenError):  # an image of the visitor's own
-        has = carries(retrieval.named, bank.item(bank.index_of(neighbour.id)))
+        has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
     score: str | None = None
     if has is not None:
         percent = 100 * has[0] / has[1]
