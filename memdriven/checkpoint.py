@@ -69,7 +69,7 @@ class Checkpoint:
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions as the generator reads them."""
-        text = self.damsm.encode_captions(captions)
+        text: TextFeatures = self.damsm.text(*Vocabulary.batch(captions))
         return reader_of(self.attributes).read(text) if self.config.generator.attribute_dim else text
 
     @property
