@@ -77,11 +77,6 @@ class Checkpoint:
         """What it is called wherever it is shown or recorded."""
         return model_name(self.path)
 
-    @property
-    def bank_path(self) -> Path:
-        """Where its own memory bank lies, or is to lie."""
-        return self.path / MEMORY
-
 
 def model_name(path: Path) -> str:
     """Return what a checkpoint is called: its folder, or the run's that left it as RUN/checkpoint.
@@ -142,7 +137,7 @@ def save_checkpoint(
 
 def record_files(path: Path) -> None:
     """Record the hashes of a checkpoint's examples and map in its config.json, after one was written."""
-    content = read_json(path / "config.json", CheckpointError, SCHEMA)
+    content = read_config(path, SCHEMA)
     _write_config(path, content, [name for name in content["files"] if name not in BESIDE])
 
 
@@ -176,7 +171,7 @@ def _link(old: str, new: str) -> None:
 
 def load_facts(path: Path) -> dict[str, Any]:
     """Return what a checkpoint records of its training."""
-    return dict(read_json(path / "config.json", CheckpointError, SCHEMA).get("facts", {}))
+    return dict(read_config(path, SCHEMA).get("facts", {}))
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
