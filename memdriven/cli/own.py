@@ -216,7 +216,7 @@ def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int
     Returns:
         How many pictures have no others.
     """
-    article = next((word for word in ("a", "the", "this") if word in vocabulary), vocabulary.words[0])
+    article = next((word for word in ("a", "the", "this") if word in vocabulary.words), vocabulary.words[0])
     items, unknown = [], 0
 
     def known(caption: str) -> bool:
@@ -230,7 +230,7 @@ def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int
         unknown += not captions
         items.append(dataclasses.replace(item, captions=captions or [f"{article} {item.captions[0]}"]))
     header = {key: value for key, value in data.header.items() if key not in ("schema", "counts")}
-    write_prepared(data.path, items=items, **header)
+    write_prepared(data.path, items, **header)
     return unknown
 
 

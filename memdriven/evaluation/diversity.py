@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.aviary.wishes import background
+from memdriven.aviary.world import PLANS
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import Context, quantised
 from memdriven.evaluation.results import Measurement
