@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.errors import ConfigError, require
-from memdriven.models.layers import Crop
 from memdriven.training.distributed import Chance
 
 SHIFT = 1 / 8
@@ -54,8 +53,14 @@ def _translation(images: Tensor, chance: Chance) -> Tensor:
     """Move each image by up to an eighth of its side, zeros (grey) moving in."""
     size = images.shape[-1]
     reach = round(size * SHIFT)
+    padded = F.pad(images, (reach,) * 4)
     corners = chance.draw(partial(torch.randint, 2 * reach + 1), len(images), 2).to(images.device)
-    return Crop(corners.flip(1), size).cut(F.pad(images, (reach,) * 4))
+    line = torch.arange(size, device=images.device)
+    rows = (corners[:, :1] + line)[:, None, :, None]  # (b, 1, s, 1)
+    columns = (corners[:, 1:] + line)[:, None, None, :]  # (b, 1, 1, s)
+    which = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+    return padded[which, channel, rows, columns]
 
 
 def _cutout(images: Tensor, chance: Chance) -> Tensor:
