@@ -12,8 +12,13 @@ import torch
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
 from memdriven.aviary.render import GAP, choose_birds, contact_sheet, render_birds
-from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
+from memdriven.aviary.species import SRGB, BirdSpec, all_species, sample_bird, srgb_to_linear
 from memdriven.aviary.world import PLANS, SETTINGS
+
+
+def _linear(name: str) -> tuple[float, float, float]:
+    red, green, blue = (srgb_to_linear(channel / 255) for channel in SRGB[name])
+    return red, green, blue
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
@@ -25,7 +30,7 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
     return dataclasses.replace(
         bird,
         attributes={**bird.attributes, "pose": pose, "background": place},
-        colours={**bird.colours, **{part: linear(name) for part, name in colours.items()}},
+        colours={**bird.colours, **{part: _linear(name) for part, name in colours.items()}},
         azimuth=math.pi / 2,
         elevation=0.1,
         head_yaw=0.0,
