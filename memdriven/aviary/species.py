@@ -75,7 +75,7 @@ SPECIES = {"train": 150, "test": 50, "validation": 15}
 DRAW_SEED = 20190617
 
 POSES = ("perched", "standing", "swimming", "flying", "clinging")
-BACKGROUNDS = ("foliage", "water", "grass", "snow", "sand", "rock", "dusk", "sky")
+BACKGROUNDS = tuple(SETTINGS)
 PLUMAGE = ("crown", "head", "throat", "breast", "belly", "back", "wing", "tail")
 COLOURED_MARKINGS = ("wing_bars", "eye_ring", "eye_stripe", "beak_color", "legs")
 BARE_COLOURS = ("black", "grey", "yellow", "orange", "red", "pink", "brown")
