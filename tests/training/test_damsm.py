@@ -69,7 +69,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _encoders(folder: Path, items: list[Item], config: Config) -> Path:
-    vocabulary = Vocabulary.build((c for i in items for c in i.captions), 1)
+    vocabulary = Vocabulary.build(c for i in items for c in i.captions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Damsm(len(vocabulary), config.text, config.damsm)
