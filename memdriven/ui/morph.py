@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -55,9 +54,8 @@ def run(
     ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
     links = []
     for kind, label in FORMAT_NAMES.items():
-        content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
-        href, name = f"data:image/{kind.lower()};base64,{content}", f"memdriven-morph.{kind.lower()}"
-        links.append(tag("a", f"Save {label}", href=href, download=name, class_="md-action"))
+        address = html.data_uri(morph.animation(pictures, kind), f"image/{kind.lower()}")
+        links.append(html.save_link(f"memdriven-morph.{kind.lower()}", address, f"Save {label}"))
     below = (tag("div", *ends, class_="md-ends"), tag("div", *links, class_="md-actions"))
     made = film(shown, 0, tag("div", bars, change), *below)
     yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
