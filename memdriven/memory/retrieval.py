@@ -289,16 +289,13 @@ class Retriever:
 
     def _score(self, sentence: Tensor, items: Tensor) -> Candidates:
         bank = self.bank
-        keys, owner, rows = bank.sentence_keys, bank.caption_item, None
+        keys, owner, rows = bank.sentence_keys, bank.caption_item, torch.arange(len(bank.caption_item))
         if len(items) < bank.n:
-            place = torch.full((bank.n,), -1)
-            place[items] = torch.arange(len(items))
-            rows = (place[owner] >= 0).nonzero()[:, 0]
-            keys, owner = keys[rows], place[owner[rows]]
+            rows = torch.isin(owner, items).nonzero()[:, 0]
+            keys, owner = keys[rows], torch.searchsorted(items, owner[rows])
         text, best = score.sentence_scores(sentence, keys, owner, len(items))
         image = bank.global_keys[items] @ F.normalize(sentence, dim=0)
-        best = best if rows is None else rows[best]
-        return {"items": items, "captions": best, "a": text, "b": image}
+        return {"items": items, "captions": rows[best], "a": text, "b": image}
 
     def _search(self, which: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
         """Return rows of the k keys nearest to s (d,), by an index that is built when it is first used."""

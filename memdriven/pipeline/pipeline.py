@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from memdriven import __version__
-from memdriven.checkpoint import MEMORY, Checkpoint, bank_folder, load_checkpoint
+from memdriven.checkpoint import Checkpoint, bank_folder, load_checkpoint
 from memdriven.config import Index
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError, require
-from memdriven.files import content_hash
-from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
+from memdriven.files import SEAL, sealed
+from memdriven.memory.bank import HEADER, MEMORY, BorrowedBank, MemoryBank
 from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
@@ -64,7 +64,7 @@ class MemoryDrivenPipeline:
         self.turn = threading.RLock()
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
-        self.bank_hash = content_hash(bank.header)[:12]
+        self.bank_hash = sealed(bank.header)[SEAL][:12]
         self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
     @classmethod

@@ -78,7 +78,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
         arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))
         with gr.Row(elem_id="page"):
             column = query.build(begin)
-            page.question = column.question
+            page.question, page.told = column.question, column.status
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 column.tabs = tabs
                 picture.build(column, begin)

@@ -64,7 +64,7 @@ def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     checked, bank, used = space(pipe).result().check(output, SHOWN), pipe.bank, list(output.retrieval)
     cells, own = [], [each for each in used if each.id not in bank.ids]
     for rank, near in enumerate(checked.nearest, start=1):
-        item = bank.item(near.index)
+        item = bank.items[near.index]
         words = tag("b", f"No. {rank}", class_="md-rank") + tag("span", standing(near))
         if item.id in output.retrieval.ids:
             words += tag("span", "was its reference", class_="md-own")

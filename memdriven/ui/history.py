@@ -362,7 +362,10 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     pasted = column.named("inspection", "inspected", "status")
     gr.on([read.click, written.submit], by_name(column.parts, paste), written, pasted, **quiet)
     column.on(dropped.upload, drop, ("steering",), every, **queued)
-    column.on(arrival.submit, arrive, ("steering",), every, **queued).success(None, js=_ARRIVED)
+    once = queued | {
+        "trigger_mode": "once"
+    }  # the page asks again where no answer is on its way (`address.js`)
+    column.on(arrival.submit, arrive, ("steering",), every, **once).success(None, js=_ARRIVED)
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)

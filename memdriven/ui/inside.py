@@ -270,7 +270,7 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
     caption, wrong = seen.prepared.request.caption, ""
     told = "D is needed for training alone, and this checkpoint comes without it: no answers to show."
     if judge is not None:
-        wrong = pipe.bank.item(pipe.bank.index_of(least_alike(pipe, caption))).captions[0]
+        wrong = pipe.bank.items[pipe.bank.index_of(least_alike(pipe, caption))].captions[0]
         told = (
             "50 % says that D cannot tell; the generator was trained until it hardly could. The real picture "
             "is the memory\u2019s small copy of it. "

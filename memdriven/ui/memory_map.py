@@ -112,7 +112,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     pipe, asked, chosen = state.pipeline(), Query(*query), getattr(event, "item", None)
     if not isinstance(chosen, str):
         raise ConfigError("a point of the map", shown(chosen), "choose a point again")
-    item = pipe.bank.item(pipe.bank.index_of(chosen))
+    item = pipe.bank.items[pipe.bank.index_of(chosen)]
     new = asked.steering.pin(chosen)
     asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
     output = pipe(references.read(*asked))

@@ -78,7 +78,7 @@ def _requests(asked: Query) -> list[Request]:
     if str(asked.caption).strip():
         own = replace(references.read(*asked), seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
-    return found[:ROWS] or [Request(caption=pipe.bank.item(0).captions[0], seeds=(seed,), best_of=tries)]
+    return found[:ROWS] or [Request(caption=pipe.bank.items[0].captions[0], seeds=(seed,), best_of=tries)]
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def _unfolding(title: str, *content: str) -> str:
 
 def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
-    words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
+    words = sorted(word for word in state.pipeline().vocabulary.words if word.isalpha())
     subject = state.subject()
     about = f" about {subject.removesuffix('s')}s" if subject else ""
     buttons = (button(word, "md-word", data_word=word) for word in words)

@@ -98,10 +98,6 @@ class FairQueue(queueing.Queue):
         called = self.blocks.fns.get(body.fn_index)
         if called is None:
             raise HTTPException(404, NO_FUNCTION)
-        if called.api_visibility == "private" and not called.collects_event_data:
-            for event in self._waiting():
-                if event.fn is called and event.session_hash == body.session_hash:
-                    self._end(event)
         follows = called.concurrency_id == PLACES
         alike = [event for event in self._waiting() if (event.concurrency_id == PLACES) == follows]
         waiting = [event for event in alike if _address(event.request) == _address(request)]
@@ -119,6 +115,7 @@ class FairQueue(queueing.Queue):
             body.data += [None if each is Parameter.empty else each for each in left_out]
         self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
         queued = await super().push(body, request, username)
+        self._replace(self.event_ids_to_events.get(str(queued[1])))
         if body.session_hash in StreamEnds.left:
             with suppress(TimeoutError):
                 await asyncio.wait_for(StreamEnds.left[body.session_hash].wait(), FAREWELL)
@@ -164,6 +161,16 @@ class FairQueue(queueing.Queue):
     def _heard(self, event: queueing.Event) -> bool:
         box = self.pending_messages_per_session.get(event.session_hash)
         return isinstance(box, Mailbox) and box.read
+
+    def _replace(self, pressed: queueing.Event | None) -> None:
+        """Let a press take the place in line of one of the same button, by the same session, that waits."""
+        if pressed and pressed.fn.api_visibility == "private" and not pressed.fn.collects_event_data:
+            line = self.event_queue_per_concurrency_id[pressed.concurrency_id].queue
+            for event in [each for each in line if each.fn is pressed.fn and each is not pressed]:
+                if event.session_hash == pressed.session_hash and pressed in line:
+                    line.remove(pressed)
+                    line.insert(line.index(event), pressed)
+                    self._end(event)
 
     def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:
         """Return the events with a listener: each address's first, that served longest ago before others."""
@@ -302,13 +309,21 @@ class Asked(NamedTuple):
     question: dict[gr.blocks.Block, Any]
     typed: bool = False
     """Whether it only tells that a visitor wrote into a component."""
+    follows: bool = False
+    """Whether it only follows a change, by a visitor or by another event."""
 
-    def outdated_by(self, other: Asked | None) -> bool:
-        """Return whether another event came later, with another question or a value by hand."""
-        if other is None or self.came >= other.came:
+    def gives_way(self, other: Asked | None, told: bool) -> bool:
+        """Return whether another event's answer stays.
+
+        That is one which came later, with another question or a value by hand; of what is `told` also that of
+        an earlier one which set this very question, and thereby made the change that this one follows.
+        """
+        if other is None or other is self:
             return False
-        changed = (other.question.get(part, value) != value for part, value in self.question.items())
-        return other.typed or any(changed)
+        same = all(other.question.get(part, value) == value for part, value in self.question.items())
+        if self.came < other.came:
+            return other.typed or not same
+        return told and same and self.follows
 
 
 ASKED: ContextVar[Asked] = ContextVar("asked")
@@ -324,6 +339,8 @@ class Page(gr.Blocks):
 
     question: Collection[gr.blocks.Block] = ()
     """The components whose values make a question."""
+    told: gr.blocks.Block | None = None
+    """The component that says what was done."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -341,18 +358,20 @@ class Page(gr.Blocks):
         asked = getattr(event, "asked", None)
         if asked is None:
             came = event.enqueue_time if event else time.monotonic()
-            asked = Asked(came, {}, block_fn.fn is typed)
+            follows = all(name == "change" for _, name in block_fn.targets)
+            asked = Asked(came, {}, block_fn.fn is typed, follows)
             for part, value in zip(block_fn.inputs, inputs, strict=False):
                 if part in self.question:
                     asked.question[part] = state[part._id] if part.stateful else value
-            newest |= {each: asked for each in block_fn.outputs if not asked.outdated_by(newest.get(each))}
+            parts = (part for part in block_fn.outputs if not self._stays(newest.get(part), part, asked))
+            newest |= dict.fromkeys(parts, asked)
             if event:
                 event.asked = asked
         ASKED.set(asked)
         made = await super().process_api(block_fn, inputs, state, *given, **named)
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
-                if asked.outdated_by(newest.get(part)):
+                if self._stays(newest.get(part), part, asked):
                     made["data"][place] = SKIP
         return made
 
@@ -367,12 +386,15 @@ class Page(gr.Blocks):
             for place, (part, value) in enumerate(zip(parts, values, strict=True)):
                 if isinstance(value, Enum):  # a generator's end
                     continue
-                if asked.outdated_by(self.newest[state].get(part)):
+                if self._stays(self.newest[state].get(part), part, asked):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
                     asked.question[part] = value
             predictions = values[0] if len(parts) == 1 else values
         return await super().postprocess_data(block_fn, predictions, state)
+
+    def _stays(self, there: Asked | None, part: gr.blocks.Block, asked: Asked) -> bool:
+        return asked.gives_way(there, part is self.told)
 
 
 async def typed() -> Any:

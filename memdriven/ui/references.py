@@ -268,7 +268,7 @@ def mark_words(
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
     has, bank = None, state.pipeline().bank
     with suppress(MemDrivenError):  # an image of the visitor's own
-        has = carries(retrieval.named, bank.item(bank.index_of(neighbour.id)))
+        has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
     score: str | None = None
     if has is not None:
         percent = 100 * has[0] / has[1]

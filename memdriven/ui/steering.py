@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
-from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError, require
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.features import encode_v
@@ -194,7 +194,7 @@ MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
 VGG_FIX = (
-    f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
+    f"set {Vgg16Features.VARIABLE} to a local weight file, or run once, connected: python -c "
     '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
 )
 SIDE, THUMBNAIL = 256, 96
@@ -244,7 +244,7 @@ def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
 
 def weight_file() -> Path | None:
     """Return the feature network's weights on this machine, or None; nothing is downloaded."""
-    if named := os.environ.get(WEIGHTS_VARIABLE):
+    if named := os.environ.get(Vgg16Features.VARIABLE):
         return Path(named)
     cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
     return min(cached, default=None)
@@ -312,7 +312,7 @@ def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> 
     for name in steering.masks:
         if name in bank:
             row = bank.index_of(name)
-            caption, source = bank.item(row).captions[0], data_uri(bank.thumbnail_bytes(row))
+            caption, source = bank.items[row].captions[0], data_uri(bank.thumbnail_bytes(row))
             picture = tag("img", src=source, alt=caption, width=28, height=28)
             line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
         else:  # of another model's memory

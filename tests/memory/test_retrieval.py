@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ class Slow:
 
     def words_words(self, item: int) -> float:
         best = -2.0
-        for caption in self.world.bank.item(item).captions:
+        for caption in self.world.bank.items[item].captions:
             stored, _ = self.encode(caption)
             cosines = []
             for e in self.words:
@@ -290,8 +291,8 @@ def test_the_same_question_has_the_same_answer(world: World, retriever: Retrieve
         assert [match.id for match in alone] == [match.id for match in found]
 
 
-def test_encoders_of_another_width(world: World) -> None:
-    damsm = make_damsm(world.vocabulary)
+def test_encoders_of_another_width(world: World, tmp_path: Path) -> None:
+    damsm = make_damsm(world.vocabulary, tmp_path)
     damsm.text.lstm.hidden_size = 64
     with pytest.raises(BankError, match="width 128"):
         Retriever(world.bank, damsm, world.vocabulary)

@@ -98,6 +98,35 @@ def test_a_seed_that_is_written_while_a_picture_waits_stays(
     assert page.input_value("#seed input") == page.get_attribute(".md-result", "data-seed")
 
 
+def test_what_was_done_stays_said_when_its_references_are_shown(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restored picture sets the words; their references are shown, with nothing to say."""
+    page, answered, process = desk.page, list[str](), queue.Page.process_api
+
+    async def noticed(self: queue.Page, block_fn: Any, *rest: Any, **named: Any) -> Any:
+        made = await process(self, block_fn, *rest, **named)
+        answered.append(block_fn.name)
+        return made
+
+    monkeypatch.setattr(queue.Page, "process_api", noticed)
+    desk.write(CAPTION)
+    desk.generate()
+    desk.write("a small green bird")
+    desk.wait_text("#status", "References in use")
+    page.get_by_role("tab", name="History").click()
+    answered.clear()
+    page.locator('[data-act="restore"]:visible').first.click()
+    desk.wait_text("#status", "Restored")
+    while "look" not in answered:
+        page.wait_for_timeout(20)
+    page.wait_for_function(f"document.querySelector('#caption textarea').value === '{CAPTION}'")
+    assert "Restored" in desk.text("#status")
+    page.get_by_role("tab", name="Picture").click()
+    desk.write("a small green bird")
+    desk.wait_text("#status", "References in use")
+
+
 def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +214,8 @@ def test_the_newest_press_waits_and_stop_ends_it_too(
             desk.keep_seed(seed)
             page.click("#generate")
     line = next(each for each in FairQueue.pages if each.event_ids_to_events)
-    assert len(line._waiting()) == 1, "it takes the place of those before it"
+    (waiting,) = line._waiting()
+    assert waiting.data.data[4] == "7", "it takes the place of those before it"
     page.click("#stop")
     desk.wait_text("#status", "Stopped.")
     assert line._waiting() == []
