@@ -168,7 +168,8 @@ class Vocabulary:
         require(len(text) <= MAX_CHARACTERS, CaptionError, wanted, found, fix)
         tokens, found = tokenize(text), repr(text.strip()[:40]) if text.strip() else "an empty caption"
         fix = "describe the picture in a sentence, e.g. 'a small red bird'"
-        require(tokens, WordlessCaptionError, "a caption with at least one word", found, fix)
+        if not tokens:
+            raise WordlessCaptionError("a caption with at least one word", found, fix)
         unknown = {each.word: each for each in self.unknown(text)}
         read = (unknown[word].replacement if word in unknown else word for word in tokens)
         words = [word for word in read if word is not None]

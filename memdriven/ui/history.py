@@ -22,13 +22,11 @@ from memdriven.ui.html import (
     BESIDE,
     CLICKS,
     PICTURE_ALT,
+    QUEUED,
     READY,
     act_button,
     button,
-    by_name,
     data_uri,
-    event_options,
-    explained,
     failure,
     hint,
     panel,
@@ -118,7 +116,6 @@ def _place(event: gr.EventData, moments: Sequence[Moment]) -> int | None:
     return int(place) if place in map(str, range(len(moments))) else None
 
 
-@explained()
 def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
     """Turn a favourite's star, forget one picture, or all."""
     moments, kind = history(stored), getattr(event, "act", None)
@@ -133,7 +130,6 @@ def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
     return {"past": moments}
 
 
-@explained()
 def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
     """Look at a past picture's recipe, or take from it."""
     moments, kind = history(stored), getattr(event, "act", None)
@@ -159,13 +155,11 @@ def star(current: object, stored: object) -> dict[str, Any]:
     return {"past": remember(current, stored, star=True), "status": said}
 
 
-@explained()
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
     return restore.inspected(restore.read(written)) | {"status": status(READY)}
 
 
-@explained()
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Bring back the recipe of a PNG that carries one."""
     return restore.restored(Recipe.from_png(read_upload(getattr(event, "content", None))), steering)
@@ -197,7 +191,6 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     return shown
 
 
-@explained(saved="")
 def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
     """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
 
@@ -209,6 +202,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
     outputs, left_out = list[PipelineOutput](), list[str]()
     problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
+    yield {"saved": ""}
     for done, (number, each) in enumerate(chosen, start=1):
         yield {"saved": "", "status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
         recipe = Recipe.from_json(each["recipe"])
@@ -337,9 +331,8 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=CLICKS)
             column.inspected = gr.State(None, time_to_live=STATE_SECONDS)
-    queued = event_options()
-    quiet = {name: queued[name] for name in ("show_progress", "api_visibility")}
-    every, current, stored = list(column.parts), column.current, column.past
+    quiet = {name: QUEUED[name] for name in ("show_progress", "api_visibility")}
+    every, current, stored = [*vars(column)], column.current, column.past
 
     def then_list(event: gr.events.Dependency, write: bool = True) -> None:
         """Write a list that an event changed, and show it.
@@ -352,22 +345,21 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         event.success(panel_html, stored, listed, **quiet)
 
     for source in (listed, column.inspection):
-        column.on(source.click, act, ("past", "inspected", "steering"), every, **queued)
-    starred = ("past", "status")
-    then_list(column.on(listed.like, edit, ("past",), starred, **BESIDE))
-    then_list(column.on(column.result.like, star, ("current", "past"), starred, js=_FRESH, **BESIDE))
+        column.on(source.click, act, ["past", "inspected", "steering"], every)
+    starred = ["past", "status"]
+    then_list(column.on(listed.like, edit, ["past"], starred, **BESIDE))
+    then_list(column.on(column.result.like, star, ["current", "past"], starred, js=_FRESH, **BESIDE))
     then_list(current.change(remember, [current, stored], stored, js=_FRESH, **BESIDE))
     then_list(undo.click(None, None, stored, js=_UNDO, **quiet), write=False)
     then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet), write=False)
-    pasted = column.named("inspection", "inspected", "status")
-    gr.on([read.click, written.submit], by_name(column.parts, paste), written, pasted, **quiet)
-    column.on(dropped.upload, drop, ("steering",), every, **queued)
-    once = queued | {
-        "trigger_mode": "once"
-    }  # the page asks again where no answer is on its way (`address.js`)
-    column.on(arrival.submit, arrive, ("steering",), every, **once).success(None, js=_ARRIVED)
+    pasted = ["inspection", "inspected", "status"]
+    column.on([read.click, written.submit], paste, [written], pasted, **quiet)
+    column.on(dropped.upload, drop, ["steering"], every)
+    # The page asks again where no answer is on its way (`address.js`).
+    once = {**QUEUED, "trigger_mode": "once"}
+    column.on(arrival.submit, arrive, ["steering"], every, **once).success(None, js=_ARRIVED)
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = column.on(listed.submit, save, ("past", "steering"), ("saved", "status"), **queued)
+    saving = column.on(listed.submit, save, ["past", "steering"], ["saved", "status"])
     saving.success(None, js=pressing("saved"))

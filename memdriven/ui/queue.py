@@ -34,8 +34,9 @@ from fastapi import HTTPException, Request
 from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
+from memdriven.errors import MemDrivenError
 from memdriven.ui import gr, session, state
-from memdriven.ui.html import BESIDE, status
+from memdriven.ui.html import BESIDE, QUEUED, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
 
 SESSION = 8
@@ -363,15 +364,19 @@ class Page(gr.Blocks):
             for part, value in zip(block_fn.inputs, inputs, strict=False):
                 if part in self.question:
                     asked.question[part] = state[part._id] if part.stateful else value
-            parts = (part for part in block_fn.outputs if not self._stays(newest.get(part), part, asked))
-            newest |= dict.fromkeys(parts, asked)
+            for part in block_fn.outputs:
+                if not asked.gives_way(newest.get(part), part is self.told):
+                    newest[part] = asked
             if event:
                 event.asked = asked
         ASKED.set(asked)
-        made = await super().process_api(block_fn, inputs, state, *given, **named)
+        try:
+            made = await super().process_api(block_fn, inputs, state, *given, **named)
+        except MemDrivenError as error:  # of an endpoint; the page's own handlers tell theirs in the status
+            raise gr.Error(str(error), print_exception=False) from error
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
-                if self._stays(newest.get(part), part, asked):
+                if asked.gives_way(newest.get(part), part is self.told):
                     made["data"][place] = SKIP
         return made
 
@@ -386,15 +391,12 @@ class Page(gr.Blocks):
             for place, (part, value) in enumerate(zip(parts, values, strict=True)):
                 if isinstance(value, Enum):  # a generator's end
                     continue
-                if self._stays(self.newest[state].get(part), part, asked):
+                if asked.gives_way(self.newest[state].get(part), part is self.told):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
                     asked.question[part] = value
             predictions = values[0] if len(parts) == 1 else values
         return await super().postprocess_data(block_fn, predictions, state)
-
-    def _stays(self, there: Asked | None, part: gr.blocks.Block, asked: Asked) -> bool:
-        return asked.gives_way(there, part is self.told)
 
 
 async def typed() -> Any:
@@ -411,24 +413,6 @@ PLACES = "line"
 """Queue group of those who ask for their place."""
 FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
-PRESSES = """
-document.addEventListener('click', event => {
-  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
-      '[data-act="restore"], [data-act="similar"]')) {
-    const line = document.querySelector('#status .html-container');
-    const before = line.innerHTML;
-    setTimeout(() => {
-      if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
-        trigger('submit');
-    }, 400);
-  }
-});
-"""
-"""Asks for the place in line where a press has not been heard of after 0.4 s.
-
-The browser runs what listens to one press one after the other, so that what must run beside the
-painting needs a listener of its own.
-"""
 
 
 async def follow() -> AsyncIterator[str]:
@@ -445,17 +429,9 @@ async def follow() -> AsyncIterator[str]:
 
 
 def tell(line: gr.HTML) -> None:
-    """Let a panel, made with `PRESSES`, tell each visitor's place."""
-    line.submit(
-        follow,
-        None,
-        line,
-        trigger_mode="once",
-        show_progress="hidden",
-        concurrency_id=PLACES,
-        concurrency_limit=FOLLOWERS,
-        api_visibility="private",
-    )
+    """Let a panel with `place.js` tell each visitor's place."""
+    own = {"trigger_mode": "once", "concurrency_id": PLACES, "concurrency_limit": FOLLOWERS}
+    line.submit(follow, None, line, **{**QUEUED, **own})
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
 from memdriven.ui import references, steering
+from memdriven.ui.references import steered_line
 from memdriven.ui.steering import (
     MAX_FACTOR,
     MAX_GUESTS,
@@ -25,7 +26,6 @@ from memdriven.ui.steering import (
     Steering,
     card_buttons,
     own_panel,
-    steered_line,
 )
 
 CAPTION = "a small red bird with black wings"
@@ -115,7 +115,7 @@ def test_own_images_come_pinned_and_can_be_forgotten() -> None:
 
 def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDrivenPipeline) -> None:
     odd = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02", "bird-01"], weights=[1, 2, 4])
-    taken = Steering().hold(odd.recipe)
+    taken = Steering(shown=odd.recipe)
     assert not taken.active
     line = line_up(CAPTION, STRATEGY, 3, 1, taken)
     assert line.retrieval.ids == odd.recipe.neighbours
@@ -127,7 +127,7 @@ def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDri
 
 def test_steering_begins_from_the_references_that_are_shown(pipe: MemoryDrivenPipeline) -> None:
     shown = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=7)
-    begun = Steering().hold(shown.recipe)
+    begun = Steering(shown=shown.recipe)
     unused = next(
         each for each in pipe.retrieve(CAPTION, STRATEGY, 3).ids if each not in shown.recipe.neighbours
     )
