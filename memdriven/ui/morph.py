@@ -77,9 +77,8 @@ def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
     quote = tag("q", text(retrieval.caption), class_="md-quote" + still["words"])
     memory = tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"])
-    return tag(
-        "div", quote, memory, tag("span", f"seed {seed}", class_="md-seed" + still["z"]), class_="md-end"
-    )
+    noise = tag("span", f"seed {seed}", class_="md-seed" + still["z"])
+    return tag("div", quote, memory, noise, class_="md-end")
 
 
 def build(compose: Compose) -> None:
