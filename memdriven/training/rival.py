@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,12 +59,8 @@ class RivalSettings:
     """Of first weights, order and noise."""
 
 
-class RivalBatch(NamedTuple):
-    """What one step needs."""
-
-    images: Tensor  # (b, 3, s, s) in [-1, 1]
-    sentence: Tensor  # (b, d)
-    z: Tensor  # (b, z_dim)
+RivalBatch = tuple[Tensor, Tensor, Tensor]
+"""Images (b, 3, s, s) in [-1, 1], their captions' sentences (b, d), and noise z (b, z_dim)."""
 
 
 class RivalTrainer(Trainer):
@@ -156,14 +151,10 @@ def train_rival(
         shown = images[index].float() / 127.5 - 1
         shown = torch.where(mirrored[:, None, None, None], shown.flip(3), shown).to(device)
         z = torch.randn(len(index), Z_DIM, generator=chance).to(device)
-        return RivalBatch(shown, captions.sentences[caption.to(device)], z)
+        return shown, captions.sentences[caption.to(device)], z
 
     trainer = RivalTrainer(settings, trained.config.text.dim, device)
-    first = RivalBatch(*(tensor[:SAMPLES] for tensor in batch(2**40)))
-
-    def paint(z: Tensor) -> Tensor:
-        images: Tensor = trainer.average.eval()(z, first.sentence)
-        return images
+    first, sentence, _ = (tensor[:SAMPLES] for tensor in batch(2**40))
 
     def finish(loop: Loop) -> None:
         told = {
@@ -185,7 +176,7 @@ def train_rival(
         minutes=settings.minutes,
         run=run,
         facts={"identity": {"damsm": trained.facts["hash"], "images": len(items)}},
-        samples=SampleGrid(first.images, paint, Z_DIM, LEGEND),
+        samples=SampleGrid(first, lambda z: trainer.average.eval()(z, sentence), Z_DIM, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
         name="rival",
