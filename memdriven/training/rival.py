@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from memdriven.checkpoint import RIVAL
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
@@ -27,7 +28,6 @@ from memdriven.training.loop import SAMPLES, Loop, SampleGrid, Trainer, adam
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
-FILE = "rival.safetensors"
 Z_DIM = 100
 LEGEND = (
     "The top row shows training images. Below each, one noise a row, is what the rival paints "
@@ -167,7 +167,7 @@ def train_rival(
             "images": loop.step * loop.batch_images,
         }
         # One entry: safetensors writes several in any order, and a file's bytes are its hash.
-        write_weights(out / FILE, trainer.average.module, {"memdriven": json.dumps(told)}, packed=True)
+        write_weights(out / RIVAL, trainer.average.module, {"memdriven": json.dumps(told)}, packed=True)
 
     Loop(
         trainer=trainer,
@@ -182,4 +182,4 @@ def train_rival(
         name="rival",
         show=progress,
     ).train()
-    return out / FILE
+    return out / RIVAL
