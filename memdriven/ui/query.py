@@ -159,7 +159,8 @@ class Compose(Parts):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures:
+    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures
+    (made, the one that it is to add):
     the History tab's content is made when it is first opened, and would miss those made before.
     """
 
@@ -393,7 +394,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                     column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
                     ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
                     panel(tag("p", *ends, class_="md-fade-ends"))
-    column.past = gr.JSON([], visible=False)
+    column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
