@@ -61,7 +61,7 @@ def _folder(work: Path, files: dict[str, bytes]) -> Path:
 
 
 def _prepared(work: Path, files: dict[str, bytes], **options: Any) -> Any:
-    return prepare_folder(_folder(work, files), work / "out", image_size=16, progress=False, **options)
+    return prepare_folder(_folder(work, files), work / "out", image_size=16, **options)
 
 
 STRANGE: tuple[Any, ...] = (
@@ -136,7 +136,7 @@ def names() -> Iterator[Case]:
         (work / "secret.png").write_bytes(_picture())
         (work / "secret.txt").write_text(SECRET)
         (source / "link.png").symlink_to(target)
-        return prepare_folder(source, work / "out", image_size=16, progress=False)
+        return prepare_folder(source, work / "out", image_size=16)
 
     for target in (
         "../secret.png",
@@ -157,7 +157,7 @@ def names() -> Iterator[Case]:
         (work / "secret.txt").write_text(SECRET)
         (source / "a.txt").symlink_to("../secret.txt")
         (source / "b.txt").write_text("red")
-        return prepare_folder(source, work / "out", image_size=16, progress=False)
+        return prepare_folder(source, work / "out", image_size=16)
 
     yield "linked sidecar", beside
 
@@ -170,14 +170,14 @@ def names() -> Iterator[Case]:
             os.close(here)
             here = inner
         os.close(here)
-        return prepare_folder(source, work / "out", image_size=16, progress=False)
+        return prepare_folder(source, work / "out", image_size=16)
 
     yield "1,500 folders deep", deep
 
     def fifo(work: Path) -> Any:
         source = _folder(work, {"metadata.jsonl": b'{"file_name": "pipe.png", "text": "x"}'})
         os.mkfifo(source / "pipe.png")
-        return prepare_folder(source, work / "out", image_size=16, progress=False)
+        return prepare_folder(source, work / "out", image_size=16)
 
     yield "a pipe as picture", fifo
     row = b'{"file_name": "a.png", "text": "x"}'
@@ -188,9 +188,7 @@ def names() -> Iterator[Case]:
     for size in (0, -5, 1, 10**9):
         yield (
             f"image size {size}",
-            lambda w, s=size: prepare_folder(
-                _folder(w, {"metadata.jsonl": row}), w / "out", image_size=s, progress=False
-            ),
+            lambda w, s=size: prepare_folder(_folder(w, {"metadata.jsonl": row}), w / "out", image_size=s),
         )
     for name in ("\ud800", "x" * 5000, "\0", ""):
         yield f"data set called {name[:5]!r}", lambda w, n=name: _prepared(w, {"metadata.jsonl": row}, name=n)
@@ -266,7 +264,7 @@ def official() -> Iterator[Case]:
     def cub(work: Path, file: str, content: str) -> Any:
         layouts.write_cub(work / "cub")
         (work / "cub/CUB_200_2011" / file).write_text(content)
-        return prepare_cub(work / "out", archive=[work / "cub"], image_size=16, progress=False)
+        return prepare_cub(work / "out", archive=[work / "cub"], image_size=16)
 
     sides = ("nan", "inf", "-inf", "-99", "999", "1e308", "0", "9" * 5000, "x", "")
     for place in range(4):
@@ -284,7 +282,7 @@ def official() -> Iterator[Case]:
         layouts.write_flowers(work / "f")
         layouts.write_text(work / "f/cvpr2016_flowers/text_c10" / folder / "image_00002.txt", "x\n")
         layouts.write_text(work / "f/cvpr2016_flowers/testclasses.txt", lists)
-        return prepare_flowers(work / "out", archive=[work / "f"], image_size=16, progress=False)
+        return prepare_flowers(work / "out", archive=[work / "f"], image_size=16)
 
     for number in ("00006", "0", "103", "9" * 200, "-5", "x"):
         for lists in ("class_00006\n", "9" * 5000, "", "\0"):
@@ -300,7 +298,7 @@ def official() -> Iterator[Case]:
             f'{{"images": [{{"id": {image}, "file_name": "COCO_train2014_000000000009.jpg"}}], '
             f'"annotations": [{{"image_id": {image}, "caption": {caption}}}]}}'
         )
-        return prepare_coco(work / "out", archive=[work / "coco"], image_size=16, progress=False)
+        return prepare_coco(work / "out", archive=[work / "coco"], image_size=16)
 
     for image in ("9", "-1", "1" + "0" * 300, "9" * 5000, "1e999", "NaN", "[]", '"9"', "null"):
         for caption in ('"x"', '"\\ud800 bird"', "[]", "null", '""', f'"{"y" * 5000}"'):
@@ -318,7 +316,8 @@ def run(case: Case, seconds: int) -> str:
     signal.signal(signal.SIGALRM, late)
     signal.alarm(seconds)
     try:
-        prepare(work)
+        with contextlib.redirect_stderr(io.StringIO()):  # its bar
+            prepare(work)
         held = b"".join(path.read_bytes() for path in (work / "out").rglob("*.json*") if path.is_file())
         return "LEAK" if SECRET.encode() in held else "accepted"
     except MemDrivenError as error:

@@ -14,14 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from memdriven.checkpoint import load_checkpoint
-from memdriven.data.prepared import Item, PreparedDataset, write_prepared
+from memdriven.data.prepared import Item, write_prepared
 from memdriven.encoders.imagenet import Vgg16Features
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import MEMORY, MemoryBank
 from memdriven.memory.build import build_memory, extract_features
 
 
@@ -35,13 +35,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     arguments = parser.parse_args()
-    checkpoint = load_checkpoint(arguments.checkpoint)
-    bank = MemoryBank(checkpoint.bank_path)
+    checkpoint: Path = arguments.checkpoint
+    bank = MemoryBank(checkpoint / MEMORY)
     vgg = Vgg16Features.load(arguments.vgg)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_data(bank, work / "data", arguments.images)
-        data = PreparedDataset.open(work / "data")
+        data = work / "data"
+        write_data(bank, data, arguments.images)
         seconds: dict[tuple[str, int], list[tuple[float, float, float, float]]] = {}
         for turn in range(arguments.rounds):
             for batch in arguments.batches:
@@ -49,15 +49,11 @@ def main() -> None:
                     out = work / f"{turn}-{batch}-{name}"
                     vgg.forward = forward  # type: ignore[method-assign]
                     start = time.perf_counter(), time.process_time()
-                    extract_features(data, data.items, vgg, out / "features", batch=batch, progress=False)
+                    with mock.patch.object(Vgg16Features, "load", return_value=vgg):
+                        extract_features(data, out / "features", batch=batch, device="cpu", progress=False)
                     middle = time.perf_counter(), time.process_time()
                     build_memory(
-                        work / "data",
-                        out / "features",
-                        checkpoint.damsm,
-                        checkpoint.vocabulary,
-                        out / "bank",
-                        progress=False,
+                        checkpoint, data, out / "features", out=out / "bank", device="cpu", progress=False
                     )
                     end = time.perf_counter(), time.process_time()
                     spent = (end[0] - start[0], end[1] - start[1], middle[0] - start[0], middle[1] - start[1])
@@ -88,7 +84,7 @@ def write_data(bank: MemoryBank, folder: Path, count: int) -> None:
     (folder / "images").mkdir(parents=True)
     items = []
     for row in range(count):
-        item = bank.item(row * bank.n // count)
+        item = bank.items[row * bank.n // count]
         image = bank.thumbnail(row * bank.n // count).resize((256, 256))
         image.save(folder / "images" / f"{row}.png")
         items.append(

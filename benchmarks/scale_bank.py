@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import Item, write_prepared
 from memdriven.files import atomic_folder
 from memdriven.memory import build
@@ -145,22 +144,18 @@ class PeakMemory:
 
 def measure_build(folder: Path, checkpoint: Path, seconds: int) -> dict[str, Any]:
     """Build the bank, or go on building it until the time is up."""
-    loaded = load_checkpoint(checkpoint)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(seconds)
     cpu, whole = time.process_time(), True
     with PeakMemory() as memory:
         try:
             # Thumbnails are not what is measured, and what opening takes is measured apart.
-            with mock.patch.object(build, "THUMBNAIL", THUMBNAIL), mock.patch.object(MemoryBank, "open"):
-                build.build_memory(
-                    folder / "data",
-                    folder / "features",
-                    loaded.damsm,
-                    loaded.vocabulary,
-                    folder / "bank",
-                    max_words=loaded.config.text.max_words,
-                )
+            with (
+                mock.patch.object(build, "THUMBNAIL", THUMBNAIL),
+                mock.patch.object(MemoryBank, "__init__", return_value=None),
+            ):
+                paths = checkpoint, folder / "data", folder / "features"
+                build.build_memory(*paths, out=folder / "bank", device="cpu")
         except KeyboardInterrupt:
             whole = False
     signal.alarm(0)

@@ -30,14 +30,14 @@ from safetensors import SafetensorError, safe_open
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm_weights
-from memdriven.encoders.damsm import SCHEMA as OF_DAMSM
+from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm, read_config
 from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
+from memdriven.memory.bank import MEMORY
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
 from memdriven.models.rival import RivalGenerator
@@ -45,7 +45,7 @@ from memdriven.numbers import counted, parse_json, shown
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
-MEMORY, MAP, CRITIC = "memory", "map.safetensors", "discriminator.safetensors"
+MAP, CRITIC = "map.safetensors", "discriminator.safetensors"
 RIVAL = "rival.safetensors"
 BESIDE = ("examples.json", MAP, CRITIC, RIVAL)
 """Files beside the networks, hashed where they are present."""
@@ -69,10 +69,8 @@ class Checkpoint:
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions as the generator reads them."""
-        text: TextFeatures = self.damsm.text(*Vocabulary.batch(captions))
-        if not self.config.generator.attribute_dim:
-            return text
-        return reader_of(self.attributes).read(text)
+        text = self.damsm.encode_captions(captions)
+        return reader_of(self.attributes).read(text) if self.config.generator.attribute_dim else text
 
     @property
     def name(self) -> str:
@@ -194,16 +192,14 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     path = Path(path)
     fix = "check the path; checkpoints/aviary comes with the repository"
     require(path.is_dir(), CheckpointError, f"a checkpoint folder at {path}", "no such folder", fix)
-    content = read_json(path / "config.json", CheckpointError)
-    _refuse_other_folders(path, content.get("schema"))
+    content = read_config(path, SCHEMA)
     config = from_dict(Config, content.setdefault("config", {}))
     stages = stage_files(config.generator)
     files = _verified(path, content.get("files"), {*FILES, *stages})
 
     # Encoders, and the readers that they were taught with
-    vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
-    damsm = load_damsm_weights(path / "damsm.safetensors", len(vocabulary), config.text, config.damsm)
-    attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
+    damsm, vocabulary, _, known = load_damsm(path, device)
+    attributes = load_attributes(path, known["hash"]) if ATTRIBUTES in files else None
     if width := config.generator.attribute_dim:
         wanted = f"a reader of captions of generator.attribute_dim {width} in {path}"
         found, fix = reader_of(attributes).width, "restore the files of one and the same training"
@@ -218,7 +214,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
         path,
         config,
         vocabulary,
-        damsm.to(device),
+        damsm,
         generator.to(device).eval().requires_grad_(False),
         content.get("facts", {}),
         _short_hash(files, content["config"]),
@@ -248,17 +244,6 @@ def rival_budget(checkpoint: Checkpoint) -> str:
         return f"{counted(told['images'], 'picture')} in {counted(round(told['minutes']), 'minute')}"
     except (OSError, SafetensorError, ValueError, TypeError, LookupError):
         return ""
-
-
-def _refuse_other_folders(path: Path, schema: object) -> None:
-    """Raise the error of a folder that is no checkpoint, or not of this version."""
-    run = path / "checkpoint"
-    found, fix = f"schema {shown(schema)}", "load it with the version of memdriven that wrote it"
-    if (run / "config.json").is_file():
-        found, fix = "the folder of a training", f"give {run}"
-    elif schema == OF_DAMSM:
-        found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
-    require(schema == SCHEMA, CheckpointError, f"a checkpoint of schema {SCHEMA} in {path}", found, fix)
 
 
 def _verified(path: Path, files: Any, names: set[str]) -> dict[str, str]:

@@ -106,11 +106,11 @@ def atomic_write_bytes(path: Path | str, content: bytes) -> None:
 
 def atomic_write_json(path: Path | str, content: Any) -> None:
     """Write JSON, indented and with a final newline, atomically."""
-    atomic_write_bytes(path, _json(content, allow_nan=False).encode())
+    atomic_write_bytes(path, _json(content).encode())
 
 
-def _json(content: Any, *, allow_nan: bool) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=allow_nan) + "\n"
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextlib.contextmanager
@@ -242,15 +242,10 @@ def sha256_text(path: Path | str) -> str:
     return hashlib.sha256(Path(path).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
-def content_hash(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a JSON object as `atomic_write_json` writes it, its own seal left out."""
-    plain = {name: value for name, value in content.items() if name != SEAL}
-    return hashlib.sha256(_json(plain, allow_nan=True).encode(errors="surrogatepass")).hexdigest()
-
-
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with its own hash as the field `SEAL`, which `read_json` checks."""
-    return {**content, SEAL: content_hash(content)}
+    """Return a JSON object with the SHA-256 of all else as its field `SEAL`, which `read_json` checks."""
+    plain = {name: value for name, value in content.items() if name != SEAL}
+    return plain | {SEAL: hashlib.sha256(_json(plain).encode(errors="surrogatepass")).hexdigest()}
 
 
 def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None = None) -> dict[str, Any]:
@@ -270,7 +265,7 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
     require(isinstance(content, dict), kind, f"a JSON object in {path}", type(content).__name__, fix)
     found, again = content.get("schema"), "use the version of memdriven that wrote it, or make it again"
     require(schema in (None, found), kind, f"schema {schema} in {path}", shown(found), again)
-    if SEAL in content and content[SEAL] != content_hash(content):
+    if SEAL in content and content != sealed(content):
         fix += f", or delete its {SEAL} if you changed it yourself"
         raise kind(f"{path} with the content that its {SEAL} is of", "another content", fix)
     return dict(content)

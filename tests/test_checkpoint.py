@@ -209,7 +209,7 @@ def opened(folder: Path) -> tuple[object, ...]:
     bank = pipe.bank
     keys = (bank.sentence_keys.numpy().tobytes(), bank.global_keys.numpy().tobytes())
     pictures = tuple(bank.thumbnail_bytes(row) for row in range(bank.n))
-    items = tuple((bank.item(row).id, bank.item(row).captions) for row in range(bank.n))
+    items = tuple((bank.items[row].id, bank.items[row].captions) for row in range(bank.n))
     v = tuple(bank.v(row).numpy().tobytes() for row in range(bank.n))
     words = pipe.checkpoint.vocabulary.to_json()
     return weights, pipe.config, words, keys, pictures, items, v

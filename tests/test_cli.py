@@ -21,6 +21,7 @@ from memdriven.config import to_dict
 from memdriven.errors import DataError
 from memdriven.evaluation.run import METRICS, evaluate
 from memdriven.files import atomic_file, atomic_folder
+from memdriven.memory.build import extract_features
 from memdriven.pipeline.request import Recipe
 from memdriven.presets import PRESETS, USES
 from tests.small_world import write_world
@@ -184,7 +185,7 @@ def test_an_option_without_its_value_is_told_by_the_commands_name(capsys: pytest
 def test_a_split_that_is_not_there_is_told_before_weights_are_fetched(tmp_path: Path) -> None:
     write_world(tmp_path, train=1, test=1)
     with pytest.raises(DataError, match=r"'nope'.*splits train, test"):
-        use.extract_features(tmp_path, tmp_path / "features", splits=["nope"], vgg=tmp_path / "none")
+        extract_features(tmp_path, tmp_path / "features", splits=["nope"], vgg=tmp_path / "none")
 
 
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,13 +122,8 @@ def test_the_minutes_are_shared_out(minutes: float, phases: int) -> None:
 
 def test_encoders_train_on_a_set_that_holds_nothing_out(drawings: Path, tmp_path: Path) -> None:
     data = prepare_folder(
-        drawings,
-        tmp_path / "data",
-        image_size=64,
-        test_fraction=0.0,
-        captions_from_names=True,
-        progress=False,
+        drawings, tmp_path / "data", image_size=64, test_fraction=0.0, captions_from_names=True
     )
-    store = extract_features(data, data.items, Vgg16Features.load(), tmp_path / "features")
+    store = extract_features(data.path, tmp_path / "features", device="cpu")
     split = split_items(data, store)
     assert [len(part) for part in split] == [4, 0, 0]

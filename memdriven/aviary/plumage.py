@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.raymarch import SLOTS, SOFT, WING, Rig, column, fraction, noise, smoothstep, tensor
 from memdriven.aviary.species import COLOUR_SLOTS, BirdSpec
+from memdriven.aviary.world import PLANS
 
 PARTS = (
     *("background", "crown", "head", "throat", "breast", "belly", "back", "wing", "wing_bars", "tail"),

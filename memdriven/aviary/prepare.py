@@ -15,7 +15,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
@@ -133,7 +133,6 @@ def prepare_aviary(
     train_per_species: int = 27,
     test_per_species: int = 10,
     validation_per_species: int = 10,
-    progress: bool = True,
     species_limit: int | None = None,
 ) -> Path:
     """Render Aviary: 215 invented bird species with captions, from this code alone.
@@ -146,7 +145,6 @@ def prepare_aviary(
         train_per_species: images of each of the 150 training species.
         test_per_species: images of each of the 50 test species.
         validation_per_species: images of each of the 15 further species by which to choose.
-        progress: show a bar.
         species_limit: only the first so many species of each split.
 
     Raises:
@@ -163,12 +161,10 @@ def prepare_aviary(
                 for i in range(each[split])
             ]
     counts = Counter(view.split for views in table.values() for view in views)
-    return _render_table(out, NAME, table, how, progress, {}, dict(counts))
+    return _render_table(out, NAME, table, how, {}, dict(counts))
 
 
-def prepare_recoloured(
-    dataset: Path, out: Path, how: Recolouring | None = None, *, progress: bool = True
-) -> Path:
+def prepare_recoloured(dataset: Path, out: Path, how: Recolouring | None = None) -> Path:
     """Render Aviary's birds in colours that captions ask for, for `train --extra`.
 
     G is shown what should come of a memory and words that disagree, which only a renderer knows. Each
@@ -179,17 +175,14 @@ def prepare_recoloured(
         dataset: a prepared Aviary.
         out: a new folder, or an earlier one of these; it is returned.
         how: pictures are rendered.
-        progress: show a bar.
 
     Raises:
         DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
-    return _render_again(dataset, out, RECOLOURED, how or Recolouring(), progress)
+    return _render_again(dataset, out, RECOLOURED, how or Recolouring())
 
 
-def prepare_resettings(
-    dataset: Path, out: Path, how: Resettings | None = None, *, progress: bool = True
-) -> Path:
+def prepare_resettings(dataset: Path, out: Path, how: Resettings | None = None) -> Path:
     """Render Aviary's birds in the place, light and plumage that a noise z asks for.
 
     For `train --extra`: z gets something to say that neither words nor memory settle. As `prepare
@@ -200,15 +193,14 @@ def prepare_resettings(
         dataset: a prepared Aviary.
         out: a new folder, or an earlier one of these; it is returned.
         how: pictures are rendered.
-        progress: show a bar.
 
     Raises:
         DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
-    return _render_again(dataset, out, RESETTINGS, how or Resettings(), progress)
+    return _render_again(dataset, out, RESETTINGS, how or Resettings())
 
 
-def _render_again(dataset: Path, out: Path, name: str, how: Recolouring, progress: bool) -> Path:
+def _render_again(dataset: Path, out: Path, name: str, how: Recolouring) -> Path:
     """Render what is asked of each training image of an Aviary."""
     prepared = PreparedDataset.open(dataset)
     wanted, found = f"a data set of `prepare aviary` in {dataset}", f"the data set {prepared.name!r}"
@@ -227,7 +219,7 @@ def _render_again(dataset: Path, out: Path, name: str, how: Recolouring, progres
             for k, wish in enumerate(wishes)
         ]
     facts = {"base_seed": base_seed, "per_image": how.per_image, **shares}
-    return _render_table(out, name, table, how, progress, facts)
+    return _render_table(out, name, table, how, facts)
 
 
 # -- Rendering a table ----------------------------------------------------------------------------------
@@ -238,7 +230,6 @@ def _render_table(
     name: str,
     table: Mapping[str, Sequence[View]],
     how: Rendering,
-    progress: bool,
     facts: Mapping[str, Any],
     counts: Mapping[str, int] | None = None,
 ) -> Path:
@@ -254,16 +245,15 @@ def _render_table(
     """
     facts = {"seed": how.seed, "image_size": how.image_size, **facts}
     _make_room(out, name, facts if counts is None else {**facts, "counts": counts})
-    shares: dict[str, list[dict[str, float]]] = {}
+    made: list[Item | None] = []
     total = sum(map(len, table.values()))
-    with tqdm(total=total, desc="aviary", unit="img", disable=not progress, smoothing=0.05) as bar:
-        for log, found in _run(out, table, how):
-            shares[log] = found
-            bar.update(len(found))
-    made = (item for log, views in table.items() for item in map(_item, views, shares[log]))
+    with tqdm(total=total, desc="aviary", unit="img", smoothing=0.05) as bar:
+        for views, shares in zip(table.values(), _run(out, table, how), strict=True):
+            made += map(_item, views, shares)
+            bar.update(len(views))
     write_prepared(
         out,
-        items=[item for item in made if item is not None],
+        [item for item in made if item is not None],
         name=name,
         classes=[species.name for species in all_species()],
         source=SOURCES[name],
@@ -292,26 +282,16 @@ def _make_room(out: Path, name: str, wanted: Mapping[str, object]) -> None:
         out.mkdir(parents=True, exist_ok=True)
 
 
-def _run(
-    out: Path, table: Mapping[str, Sequence[View]], how: Rendering
-) -> Iterator[tuple[str, list[dict[str, float]]]]:
-    """Give each log's name and what `_render` returns of its views, as they are finished."""
+def _run(out: Path, table: Mapping[str, Sequence[View]], how: Rendering) -> Iterator[list[dict[str, float]]]:
+    """Give what `_render` returns of each log's views, in the table's order."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if how.workers is None else how.workers
-    logs = out / "progress" / f"{RENDERER}-{how.image_size}-{how.seed}"
-    jobs = {name: (out, logs / f"{name}.jsonl", views, how) for name, views in table.items()}
+    workers, render = cores if how.workers is None else how.workers, partial(_render, out, how)
     if workers <= 1:
-        for name, job in jobs.items():
-            yield name, _render(*job)
+        yield from map(render, table, table.values())
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        running = {pool.submit(_render, *job): name for name, job in jobs.items()}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        yield from pool.map(render, table, table.values())
 
 
 def _begin() -> None:
@@ -330,10 +310,11 @@ def _begin() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _render(out: Path, log: Path, views: Sequence[View], how: Rendering) -> list[dict[str, float]]:
+def _render(out: Path, how: Rendering, name: str, views: Sequence[View]) -> list[dict[str, float]]:
     """Render what is missing of the views of a log; return the shares of each bird's parts."""
+    log = out / "progress" / f"{RENDERER}-{how.image_size}-{how.seed}" / f"{name}.jsonl"
     files = [out / image_file(view.split, view.id) for view in views]
-    specimens = [fingerprint(view.bird) for view in views]
+    specimens = [fingerprint(view) for view in views]
     done = _finished(log, files)
     with explain_disk_errors(out):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -374,10 +355,11 @@ def part_shares(parts: torch.Tensor) -> dict[str, float]:
     }
 
 
-def fingerprint(spec: BirdSpec) -> int:
-    """A number that changes with anything that was decided about a specimen."""
-    place = "" if spec.setting is None else repr(spec.setting)
-    return zlib.crc32((repr(spec) + place).encode())
+def fingerprint(view: View) -> int:
+    """A number that changes with anything that was decided about a picture."""
+    # A setting that no noise asks for follows from all the rest, which the log of a run always held.
+    asked = repr(view.bird.setting) if view.wish and view.wish.noise else ""
+    return zlib.crc32((repr(view.bird) + asked).encode())
 
 
 def _item(view: View, shares: dict[str, float]) -> Item | None:

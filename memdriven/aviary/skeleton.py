@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from memdriven.aviary.body_plans import BEAK_SHAPES, PLANS, BodyPlan
 from memdriven.aviary.raymarch import FORWARD, RIGHT, SIDES, UP, Array, Rig, rotation, unit, vec
 from memdriven.aviary.species import BirdSpec
+from memdriven.aviary.world import BEAK_SHAPES, PLANS, BodyPlan
 
 
 def place_tail(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:

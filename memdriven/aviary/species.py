@@ -16,13 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
-from memdriven.aviary.body_plans import BEAK_SHAPES, PLANS
+import numpy as np
 
-if TYPE_CHECKING:
-    from memdriven.aviary.scene import Setting
-
+from memdriven.aviary.world import BEAK_SHAPES, PLANS, SETTINGS, Colour, Setting
 
 SRGB: dict[str, tuple[int, int, int]] = {
     "red": (206, 26, 30),
@@ -61,13 +58,13 @@ def srgb_to_linear(value: float) -> float:
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
-def linear(name: str) -> tuple[float, float, float]:
+def linear(name: str) -> Colour:
     """Linear RGB reflectance of a named colour."""
     r, g, b = (srgb_to_linear(channel / 255) for channel in SRGB[name])
     return r, g, b
 
 
-def individual(name: str, rng: random.Random) -> tuple[float, float, float]:
+def individual(name: str, rng: random.Random) -> Colour:
     """Linear RGB of one bird's version of a named colour: lighter or darker, warmer or cooler."""
     value = 2.0 ** rng.uniform(-0.16, 0.16)
     warmth = rng.uniform(-0.05, 0.05)
@@ -141,9 +138,6 @@ class _Draw:
     def pick(self, part: str, values: Sequence[str]) -> str:
         weights = [1.0 / (1.0 + self.used[part, value]) ** 1.5 for value in values]
         return self.rng.choices(values, weights)[0]
-
-    def count(self, species: dict[str, str]) -> None:
-        self.used.update(species.items())
 
 
 def _beside(*neighbours: str, of: Sequence[str] = COLOURS) -> list[str]:
@@ -260,7 +254,7 @@ def all_species() -> tuple[Species, ...]:
         if _harlequin(plumage):
             continue
         seen.add(_signature(candidate))
-        draw.count(candidate)
+        draw.used.update(candidate.items())
         if not testing:
             known.update(candidate.items())
         attributes = {key: candidate[key] for key in ATTRIBUTES if key in candidate}
@@ -292,7 +286,7 @@ class BirdSpec:
     species: str
     attributes: dict[str, str]
     """Every attribute of this bird, and the picture's pose and background."""
-    colours: dict[str, tuple[float, float, float]]
+    colours: dict[str, Colour]
     azimuth: float
     """Camera's angle round the bird: 0 looks it in the face, pi/2 at its side."""
     elevation: float
@@ -310,10 +304,8 @@ class BirdSpec:
     shift: tuple[float, float]
     noise: tuple[float, ...]
     """Eight numbers in [0, 1) that place textures and scenery."""
-    placed_as: dict[str, tuple[float, float, float]] | None = field(default=None, repr=False)
-    """The colours for which a place was chosen, where these are not the bird's own any more."""
-    setting: Setting | None = field(default=None, repr=False)
-    """The place itself, where it is not to be chosen to suit the bird."""
+    setting: Setting = field(repr=False)
+    """The place: of those of the background, as a rule the one against which the bird stands out."""
 
 
 def possible_places(body_plan: str, pose: str) -> tuple[str, ...]:
@@ -323,6 +315,18 @@ def possible_places(body_plan: str, pose: str) -> tuple[str, ...]:
     if pose == "standing":
         return PLANS[body_plan].grounds
     return tuple(place for place, _ in _ODDS[pose])
+
+
+def _choose_setting(background: str, colours: dict[str, Colour], rng: random.Random) -> Setting:
+    """Of up to three settings of a background, the one against which a bird stands out most."""
+    options = SETTINGS[background]
+    bird = [np.sqrt(colours[part]) for part in ("back", "wing", "breast", "head")]
+
+    def apart(setting: Setting) -> float:
+        behind = np.sqrt((np.array(setting.bottom) + setting.top + setting.blotch) / 3)
+        return float(np.mean([np.abs(behind - colour).sum() for colour in bird]))
+
+    return max(rng.sample(options, min(len(options), 3)), key=apart)
 
 
 def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
@@ -356,7 +360,7 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     for slot in COLOUR_SLOTS:
         name = attributes[slot]
         colours[slot] = (0.0, 0.0, 0.0) if name == "none" else individual(name, rng)
-    by_name: dict[str, tuple[float, float, float]] = {}
+    by_name: dict[str, Colour] = {}
     for slot in PLUMAGE:  # parts of one colour match on one bird
         colours[slot] = by_name.setdefault(attributes[slot], colours[slot])
     return BirdSpec(
@@ -379,4 +383,5 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
         fill=rng.uniform(0.74, 0.88),
         shift=(rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4)),
         noise=tuple(rng.random() for _ in range(8)),
+        setting=_choose_setting(background, colours, stream("setting", seed, species_id, index)),
     )

@@ -26,7 +26,6 @@ from statistics import NormalDist
 from typing import Any
 
 from memdriven.aviary.captions import describe
-from memdriven.aviary.scene import SETTINGS, Colour, Setting
 from memdriven.aviary.species import (
     ATTRIBUTES,
     COLOUR_SLOTS,
@@ -38,6 +37,7 @@ from memdriven.aviary.species import (
     morph,
     possible_places,
 )
+from memdriven.aviary.world import SETTINGS, Colour, Setting
 
 PATTERNS = 0.3
 """Share of wishes that may ask for another pattern of the plumage."""
@@ -155,7 +155,7 @@ def _wear(spec: BirdSpec, names: dict[str, str], rng: random.Random) -> BirdSpec
         colours[slot] = worn[name] if name in worn else individual(name, rng)
         if slot in PLUMAGE:
             worn[name] = colours[slot]
-    return replace(spec, attributes=attributes, colours=colours, placed_as=spec.placed_as or spec.colours)
+    return replace(spec, attributes=attributes, colours=colours)
 
 
 def background(z0: float, z1: float, options: Sequence[str]) -> str:

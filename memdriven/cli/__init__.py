@@ -34,12 +34,12 @@ COMMANDS = {
     "prepare cub": ("data.photos:prepare_cub", "CUB-200-2011 birds"),
     "prepare coco": ("data.photos:prepare_coco", "COCO 2014"),
     "prepare flowers": ("data.photos:prepare_flowers", "Oxford-102 flowers"),
-    "extract-features": ("cli.use:extract_features", "Keep relu5_3 (v) of every image"),
+    "extract-features": ("memory.build:extract_features", "Keep relu5_3 (v) of every image"),
     "train-damsm": ("training.damsm:train_damsm", "Train text encoder and image heads"),
     "train-pixels": ("training.damsm_further:train_pixels", "Train the encoders' pixel network further"),
     "train-text": ("training.damsm_further:train_text", "Train the encoders' text side further"),
     "train": ("training.gan:train_gan", "Train the generator"),
-    "build-memory": ("cli.use:build_memory", "Build the memory bank of a checkpoint"),
+    "build-memory": ("memory.build:build_memory", "Build the memory bank of a checkpoint"),
     "repeat": ("cli.repeat:repeat", "Make a published model again, by its recipe"),
     "train-rival": ("training.rival:train_rival", "Train a GAN without a memory, to compare"),
     "train-judge": ("evaluation.judge:train_attribute_judge", "Train the judge of attributes"),
@@ -130,10 +130,17 @@ def run(name: str, call: functools.partial[Any]) -> None:
         made = call()
     if given.get("dry_run") or os.environ.get("RANK", "0") != "0":
         return
-    if name.startswith("prepare "):
+    if name.startswith("prepare ") and isinstance(made, Path):
         from memdriven.data.prepared import PreparedDataset
 
-        made = PreparedDataset.open(made) if isinstance(made, Path) else made
+        made = PreparedDataset.open(made)
+    elif name == "build-memory" and made.path.name == "memory":
+        from memdriven.checkpoint import MAP
+        from memdriven.explore.memory_map import renew_map
+
+        if made.path.with_name(MAP).is_file():  # of the memory before
+            renew_map(made.path.parent)
+    if hasattr(made, "summary"):
         print(made.summary())
     elif name == "evaluate":
         print(made.table())

@@ -20,7 +20,7 @@ from typing import Any
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.cli.repeat import Phase, done_phases, run_phases
-from memdriven.cli.use import SHIPPED, build_memory, extract_features
+from memdriven.cli.use import SHIPPED
 from memdriven.config import Config, Strategy
 from memdriven.data.folder import prepare_folder
 from memdriven.data.images import Fit, tiled
@@ -30,6 +30,7 @@ from memdriven.devices import choose_device
 from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import CaptionError, DataError, require
 from memdriven.explore.memory_map import renew_map
+from memdriven.memory.build import build_memory, extract_features
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.presets import preset
@@ -103,10 +104,13 @@ def train_own(
         options: dict[str, Any] = {"start_from": start, "squeezenet": squeezenet, "resume": run.exists()}
         train_gan(data, features, encoders, run, settings, device=device, **options)
 
-    steps: dict[str, Callable[[], object]] = {"pictures and captions": read, "what VGG-16 sees in them": look}
-    steps |= {"encoders": learn_words}
-    steps |= {run.name: partial(learn_to_paint, start, run) for start, run in pairwise(runs)}
-    steps |= {"the memory": partial(build_memory, checkpoint, data, features, replace=True, device=device)}
+    steps: dict[str, Callable[[], object]] = {
+        "pictures and captions": read,
+        "what VGG-16 sees in them": look,
+        "encoders": learn_words,
+        **{run.name: partial(learn_to_paint, start, run) for start, run in pairwise(runs)},
+        "the memory": partial(build_memory, checkpoint, data, features, replace=True, device=device),
+    }
     plan, mark = work / "own.json", f"{folder.resolve()}, {minutes:g} minutes, {_fingerprint(folder)}"
     wanted = f"the same pictures and minutes as those of the run in {work}"
     found = f"{folder} with {counted(minutes, 'minute', 'g')}"
@@ -212,7 +216,7 @@ def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int
     Returns:
         How many pictures have no others.
     """
-    article = next((word for word in ("a", "the", "this") if word in vocabulary), vocabulary.words[0])
+    article = next((word for word in ("a", "the", "this") if word in vocabulary.words), vocabulary.words[0])
     items, unknown = [], 0
 
     def known(caption: str) -> bool:
@@ -226,7 +230,7 @@ def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int
         unknown += not captions
         items.append(dataclasses.replace(item, captions=captions or [f"{article} {item.captions[0]}"]))
     header = {key: value for key, value in data.header.items() if key not in ("schema", "counts")}
-    write_prepared(data.path, items=items, **header)
+    write_prepared(data.path, items, **header)
     return unknown
 
 

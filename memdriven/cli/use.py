@@ -1,4 +1,4 @@
-"""Commands of several calls: features and memories of data sets, pictures and facts of a checkpoint."""
+"""Commands that use a checkpoint: its pictures, its references, and what it is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memdriven.checkpoint import MAP, bank_folder, load_checkpoint
-from memdriven.data.prepared import PreparedDataset
-from memdriven.devices import choose_device
-from memdriven.encoders.imagenet import Vgg16Features
-from memdriven.explore.memory_map import renew_map
-from memdriven.memory import build
+from memdriven.checkpoint import bank_folder, load_checkpoint
 from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Retrieval
@@ -20,69 +15,6 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 
 SHIPPED = Path("checkpoints/aviary")
-
-
-def extract_features(
-    dataset: Path,
-    out: Path,
-    *,
-    splits: Sequence[str] = ("train", "test"),
-    vgg: Path | None = None,
-    batch: int = 8,
-    device: str = "auto",
-) -> str:
-    """Run VGG-16 over a data set once and keep relu5_3 (v) of every image.
-
-    Goes on where it was stopped.
-
-    Args:
-        dataset: folder of a prepared data set.
-        out: folder for the feature store.
-        splits: whose images are used, of those that the data set has.
-        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
-        batch: images a forward pass.
-        device: auto, cpu, cuda, cuda:1, ...
-    """
-    data = PreparedDataset.open(dataset)
-    items = [item for item in data.items if item.split in splits]
-    if not items:
-        data.split(" or ".join(splits))  # says which there are
-    network = Vgg16Features.load(vgg, choose_device(device))
-    store = build.extract_features(data, items, network, out, batch=batch)
-    return f"features of {counted(len(store), 'image')} in {out}"
-
-
-def build_memory(
-    checkpoint: Path,
-    dataset: Path,
-    features: Path,
-    *,
-    out: Path | None = None,
-    split: str = "train",
-    replace: bool = False,
-    device: str = "auto",
-) -> str:
-    """Build the memory bank of a checkpoint.
-
-    Features, captions, search keys and thumbnails of one split. Goes on where it was stopped.
-
-    Args:
-        checkpoint: checkpoint whose encoders are used.
-        dataset: folder of a prepared data set.
-        features: folder of its features (extract-features).
-        out: folder for the bank; CHECKPOINT/memory when left out.
-        split: whose images become the memory.
-        replace: replace an older memory there even if it is larger or of another data set.
-        device: auto, cpu, cuda, cuda:1, ...
-    """
-    model = load_checkpoint(checkpoint, choose_device(device))
-    place, words = out or model.bank_path, model.config.text.max_words
-    bank = build.build_memory(
-        dataset, features, model.damsm, model.vocabulary, place, split=split, max_words=words, replace=replace
-    )
-    if bank.path == model.bank_path and (checkpoint / MAP).is_file():
-        renew_map(checkpoint)
-    return f"memory bank of {counted(bank.n, 'image')} in {bank.path}"
 
 
 def generate(

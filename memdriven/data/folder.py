@@ -66,7 +66,6 @@ def prepare_folder(
     skip_faults: bool = False,
     follow_links: bool = False,
     seed: int = 0,
-    progress: bool = True,
 ) -> PreparedDataset:
     """Read your own captioned images: a folder with metadata.jsonl or .csv.
 
@@ -92,7 +91,6 @@ def prepare_folder(
         skip_faults: faulty rows and unreadable images are left out and told, instead of refused.
         follow_links: links that lead out of the folder are followed, as a download cache has them.
         seed: of that choice.
-        progress: show a bar.
 
     Raises:
         DataError: no captions, faults (all of them are named), or `out` cannot be written. Nothing is
@@ -110,7 +108,7 @@ def prepare_folder(
             raise all_faults(read.faults, str(source)) if read.faults else read.nothing()
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
-        items = [
+        items = (
             Item(
                 id=item_id,
                 split=picture.split or "train",
@@ -120,11 +118,11 @@ def prepare_folder(
                 box=picture.box,
             )
             for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True)
-        ]
+        )
         return assemble(
             out,
             files,
-            [(item, picture.name) for item, picture in zip(items, pictures, strict=True)],
+            [*zip(items, (picture.name for picture in pictures), strict=True)],
             name=clean(name or (source.stem if source.is_file() else source.resolve().name) or "folder"),
             classes=classes,
             image_size=image_size,
@@ -135,7 +133,6 @@ def prepare_folder(
             faults=read.faults,
             skip_faults=skip_faults,
             notes=list(read.notes()),
-            progress=progress,
         )
 
 

@@ -23,7 +23,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import torch
 
@@ -62,10 +61,10 @@ class Remote:
     @property
     def name(self) -> str:
         """The file's name."""
-        return PurePosixPath(urlsplit(self.url).path).name
+        return self.url.rpartition("/")[2]
 
 
-def fetch(file: Remote, folder: Path, progress: bool = True) -> Path:
+def fetch(file: Remote, folder: Path) -> Path:
     """Return an official file in a folder, downloaded unless it is there, once its SHA-256 is right."""
     target = folder / file.name
     wanted = f"{file.name} ({file.size / 1e6:,.0f} MB) from {file.url}, SHA-256 {file.sha256}"
@@ -78,7 +77,7 @@ def fetch(file: Remote, folder: Path, progress: bool = True) -> Path:
     socket.setdefaulttimeout(TIMEOUT)
     try:
         with explain_disk_errors(target):
-            torch.hub.download_url_to_file(file.url, str(target), file.sha256, progress)
+            torch.hub.download_url_to_file(file.url, str(target), file.sha256)
     except (OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: another sum
         if isinstance(error, urllib.error.HTTPError):
             error.close()
@@ -89,7 +88,7 @@ def fetch(file: Remote, folder: Path, progress: bool = True) -> Path:
     return target
 
 
-def fetch_all(files: Sequence[Remote], folder: Path, progress: bool = True) -> list[Path]:
+def fetch_all(files: Sequence[Remote], folder: Path) -> list[Path]:
     """Download several files, the smallest first, unless all of them do not fit on the disk."""
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +97,7 @@ def fetch_all(files: Sequence[Remote], folder: Path, progress: bool = True) -> l
     wanted, found = f"{needed / 1e9:.1f} GB of room for archives in {folder}", f"{free / 1e9:.1f} GB free"
     fix = "free some space, or choose another folder with --downloads"
     require(needed <= free, DataError, wanted, found, fix)
-    return [fetch(file, folder, progress) for file in sorted(files, key=lambda file: file.size)]
+    return [fetch(file, folder) for file in sorted(files, key=lambda file: file.size)]
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,6 @@ class PhotoSet:
         captions: Sequence[Path | str] = (),
         downloads: Path | str | None = None,
         image_size: int = 256,
-        progress: bool = True,
     ) -> PreparedDataset:
         """Prepare photographs with captions from their official archives.
 
@@ -139,7 +137,6 @@ class PhotoSet:
             captions: Reed's captions as folders or archives, where `archive` does not hold them.
             downloads: where downloads go and are looked for; `archives` beside `out` by default.
             image_size: side in px.
-            progress: show bars.
 
         Raises:
             DataError: the host is down, a file is missing or malformed, Reed's captions have to be
@@ -159,7 +156,7 @@ class PhotoSet:
                 wanted = f"{name}, which its host gives to browsers only: {page}"
                 fix = f"open that page, download the file, give it with --captions, or move it into {folder}"
                 require(given[0].is_file(), DataError, wanted, f"no such file in {folder}", fix)
-            given = [*fetch_all(self.remotes, folder, progress), *given]
+            given = [*fetch_all(self.remotes, folder), *given]
         with open_archives(*given) as files:
             classes, pictures, notes = self.read(files)
             return assemble(
@@ -173,7 +170,6 @@ class PhotoSet:
                 source=self.source,
                 licence=self.licence,
                 notes=notes,
-                progress=progress,
             )
 
 

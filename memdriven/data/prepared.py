@@ -10,7 +10,6 @@ images/<split>/<id>.webp
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import io
 import json
@@ -164,6 +163,7 @@ def _read_item(line: str, place: str) -> Item:
         raise DataError(f"an item in {place}", f"{type(error).__name__}: {error}", _AGAIN) from error
     good = (
         all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
+        and len(item.id.splitlines()) == 1
         and isinstance(item.class_id, int | None)
         and all(isinstance(caption, str) for caption in item.captions)
         and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
@@ -187,46 +187,25 @@ def _check(items: Sequence[Item], place: Path) -> None:
 # -- Writing --------------------------------------------------------------------------------------------
 
 
-def write_prepared(
-    out: Path,
-    *,
-    items: Sequence[Item],
-    name: str,
-    image_size: int,
-    classes: Sequence[str] = (),
-    seed: int = 0,
-    source: str = "",
-    licence: str = "",
-    **further: Any,
-) -> None:
+def write_prepared(out: Path, items: Sequence[Item], **header: Any) -> None:
     """Write the header and item table of a data set whose images are already in place.
 
     Args:
         out: the data set's folder.
         items: all items, of every split.
-        name: short name, e.g. `aviary`.
-        image_size: side of the images in px.
-        classes: class names by class id.
-        seed: what the data set was drawn with.
-        source: where it comes from, for people.
-        licence: under which terms, for people.
-        further: header entries.
+        header: `name`, `image_size` [px] and `classes` (names by class id); for people `source` and
+            `licence`, from where and under which terms; `seed`, with which it was drawn; and others.
 
     Raises:
         DataError: two items share an id, an item has no caption, or the disk is full.
     """
     _check(items, out)
     optional = ("attributes", "caption_attributes", "visible", "box", "memory", "noise")
-    names = [entry.name for entry in dataclasses.fields(Item)]
-    rows = (
-        {key: getattr(item, key) for key in names if key not in optional or getattr(item, key)}
-        for item in items
-    )
-    table = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    kept = ({key: v for key, v in vars(item).items() if v or key not in optional} for item in items)
+    table = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
     atomic_write_bytes(out / ITEMS, table.encode())
-    header = {"schema": SCHEMA, "name": name, "image_size": image_size}
-    header |= {"counts": dict(Counter(item.split for item in items)), "seed": seed, "classes": list(classes)}
-    atomic_write_json(out / HEADER, {**header, "source": source, "licence": licence, **further})
+    counts = dict(Counter(item.split for item in items))
+    atomic_write_json(out / HEADER, {"schema": SCHEMA, "counts": counts, "seed": 0, **header})
 
 
 def assemble(
@@ -240,7 +219,6 @@ def assemble(
     faults: Sequence[DataError] = (),
     skip_faults: bool = False,
     notes: Sequence[str] = (),
-    progress: bool = True,
     **header: Any,
 ) -> PreparedDataset:
     """Write a prepared data set: each image as a square of `image_size` px, and the tables.
@@ -291,7 +269,7 @@ def assemble(
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             work = pool.map(write, pictures)
-            written = list(tqdm(work, f"{header['name']} images", len(pictures), disable=not progress))
+            written = list(tqdm(work, f"{header['name']} images", len(pictures)))
         unreadable = [error for error in written if isinstance(error, DataError)]
         items = [item for (item, _), look in zip(pictures, written, strict=True) if isinstance(look, Tensor)]
         if (faults or unreadable) and not (skip_faults and items):
@@ -301,7 +279,7 @@ def assemble(
             notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
         looks = torch.stack([look for look in written if isinstance(look, Tensor)])
         notes = [*notes, *repetitions(items, looks)]
-        write_prepared(folder, items=items, image_size=image_size, **header, notes=notes)
+        write_prepared(folder, items, image_size=image_size, **header, notes=notes)
     return PreparedDataset.open(out)
 
 

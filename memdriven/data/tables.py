@@ -41,8 +41,8 @@ SPLITS = {
 """The words for splits, in column `split` and as folder names -> the splits."""
 Row = dict[str, Any]
 """Columns by `column_name`; what is left blank is None."""
-_Fault = tuple[str, str, str]
-"""What was wanted of a line, what was found, and what to do."""
+_Fault = Callable[[int, str, str, str], None]
+"""Notes a line (0 for the whole file), what was wanted of it, what was found, and what to do."""
 
 
 class Faults(list[DataError]):
@@ -116,24 +116,24 @@ def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterat
     def is_file(name: str) -> bool:
         return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
 
+    def fault(line: int, wanted: str, found: str, fix: str) -> None:
+        faults.append(DataError(f"{wanted} in {place}" + f", line {line}" * (line > 0), found, fix))
+
     kind = table.lower().rpartition(".")[2]
-    rows = _json_rows(text, kind) if kind in ("json", "jsonl") else _csv_rows(text, is_file)
+    rows = _json_rows(text, kind, fault) if kind in ("json", "jsonl") else _csv_rows(text, is_file, fault)
     for line, values in rows:
         if isinstance(values, dict):
             blank = (isinstance(value, str) and not value.strip() for value in values.values())
             names = map(column_name, map(str, values))
             yield line, {n: None if b else v for n, v, b in zip(names, values.values(), blank, strict=True)}
         else:
-            other = ("an object with file_name and text", type(values).__name__, "correct the line")
-            wanted, found, fix = values if isinstance(values, tuple) else other
-            where = f"{place}, line {line}" if line else str(place)
-            faults.append(DataError(f"{wanted} in {where}", found, fix))
+            fault(line, "an object with file_name and text", type(values).__name__, "correct the line")
 
 
 # -- JSON -----------------------------------------------------------------------------------------------
 
 
-def _json_rows(text: str, kind: str) -> Iterator[tuple[int, Any]]:
+def _json_rows(text: str, kind: str, fault: _Fault) -> Iterator[tuple[int, Any]]:
     """Yield the rows of JSON, or of one object a line, by the file's ending or as only its lines are JSON."""
     lines = re.split("\r\n|\r|\n", text.strip("\r\n"))
     if kind == "json" or lines[0].lstrip().startswith("[{"):
@@ -144,14 +144,14 @@ def _json_rows(text: str, kind: str) -> Iterator[tuple[int, Any]]:
             try:
                 parse_json(lines[0])
             except ValueError:
-                yield 0, ("JSON", str(error)[:200], "correct the file")
+                fault(0, "JSON", str(error)[:200], "correct the file")
                 return
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 yield number, parse_json(line)
             except ValueError as error:
-                yield number, ("one JSON object", str(error)[:200], "correct the line")
+                fault(number, "one JSON object", str(error)[:200], "correct the line")
 
 
 def _rows_of(content: Any) -> list[Any]:
@@ -182,7 +182,9 @@ def _rows_of(content: Any) -> list[Any]:
 # -- Separated columns ----------------------------------------------------------------------------------
 
 
-def _csv_rows(text: str, is_file: Callable[[str], bool]) -> Iterator[tuple[int, dict[str, str] | _Fault]]:
+def _csv_rows(
+    text: str, is_file: Callable[[str], bool], fault: _Fault
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a table with any separator; a broken one ends at its line's end."""
     lines = io.StringIO(text, newline="").readlines()
 
@@ -212,37 +214,32 @@ def _csv_rows(text: str, is_file: Callable[[str], bool]) -> Iterator[tuple[int, 
     if twice or not (headed or bare):
         found = ("the columns " + ", ".join(columns))[:200] if any(columns) else "no column"
         fix = "name the columns of the files and of the captions so, and each once"
-        yield first + 1, (f"one column {twice or 'file_name and one text'}", found, fix)
+        fault(first + 1, f"one column {twice or 'file_name and one text'}", found, fix)
         return
     # Of captions in columns of one name each counts.
     columns = [f"{c}_{n}" if is_text(c) and c in columns[:n] else c for n, c in enumerate(columns)]
 
-    def rows_from(start: int) -> Any:
+    start = first + 1
+    while start < len(lines):
         below = (lines[number] for number in range(start, len(lines)))
-        return csv.reader(below, delimiter=separator, strict=True, skipinitialspace=True)
-
-    first += 1
-    rows = rows_from(first)
-    while True:
-        start = first + rows.line_num
+        rows = csv.reader(below, delimiter=separator, strict=True, skipinitialspace=True)
+        line = start + 1
         try:
-            fields = next(rows, None)
-            inside = lines[start + 1 : first + rows.line_num]
-            if swallowed := sum(names_a_picture(line, separator) for line in inside):
+            fields = next(rows)
+            inside = lines[line : start + rows.line_num]
+            if swallowed := sum(names_a_picture(one, separator) for one in inside):
                 raise csv.Error(f"it holds {swallowed} more rows")
         except csv.Error as error:
             wanted = "a quote that is closed" if '"' in lines[start] else "a readable row"
             fix = 'write captions as "..." on one line, quotes within them twice ("")'
-            yield start + 1, (wanted, f"{error}: {lines[start].strip()[:80]!r}", fix)
-            first = start + 1
-            rows = rows_from(first)
+            fault(line, wanted, f"{error}: {lines[start].strip()[:80]!r}", fix)
+            start += 1
             continue
-        if fields is None:
-            return
+        start += rows.line_num
         while len(fields) > len(columns) and not fields[-1].strip():
             fields.pop()  # separators at the ends of rows alone
         if len(fields) > len(columns):
             fix = "put captions that hold the separator in double quotes"
-            yield start + 1, ("as many fields as columns", f"{len(fields)} instead of {len(columns)}", fix)
+            fault(line, "as many fields as columns", f"{len(fields)} instead of {len(columns)}", fix)
         elif any(value.strip() for value in fields):
-            yield start + 1, dict(zip(columns, fields, strict=False))
+            yield line, dict(zip(columns, fields, strict=False))

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,12 +151,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words) + 1
 
-    def __contains__(self, word: object) -> bool:
-        return word in self._ids
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.words)
-
     def encode(self, text: str, max_words: int) -> EncodedCaption:
         """Turn a caption into word ids.
 
@@ -174,7 +168,8 @@ class Vocabulary:
         require(len(text) <= MAX_CHARACTERS, CaptionError, wanted, found, fix)
         tokens, found = tokenize(text), repr(text.strip()[:40]) if text.strip() else "an empty caption"
         fix = "describe the picture in a sentence, e.g. 'a small red bird'"
-        require(tokens, WordlessCaptionError, "a caption with at least one word", found, fix)
+        if not tokens:
+            raise WordlessCaptionError("a caption with at least one word", found, fix)
         unknown = {each.word: each for each in self.unknown(text)}
         read = (unknown[word].replacement if word in unknown else word for word in tokens)
         words = [word for word in read if word is not None]
@@ -306,7 +301,7 @@ def attribute_values(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[st
     found: dict[str, set[str]] = defaultdict(set)
     for name, value in (pair for record in records for pair in record.items()):
         if value is not None and not isinstance(value, list | dict):
-            found[name].add(str(_as_text(value)))
+            found[name].add(str(value))
     return {name: tuple(sorted(values)) for name, values in found.items() if len(values) > 1}
 
 
@@ -324,15 +319,6 @@ def visible_record(item: Item) -> dict[str, Any]:
 
 def label_ids(records: Sequence[Mapping[str, Any]], attributes: Mapping[str, Sequence[str]]) -> Tensor:
     """Return label ids (n, attributes) of records; `IGNORED` where a value is absent."""
-    ids: dict[str, dict[str | None, int]] = {
-        name: {value: i for i, value in enumerate(values)} for name, values in attributes.items()
-    }
-    rows = [[ids[name].get(_as_text(each.get(name)), IGNORED) for name in ids] for each in records]
+    ids = {name: {value: i for i, value in enumerate(values)} for name, values in attributes.items()}
+    rows = [[ids[name].get(str(each.get(name)), IGNORED) for name in ids] for each in records]
     return torch.tensor(rows, dtype=torch.long).view(len(rows), len(ids))
-
-
-def _as_text(value: Any) -> str | None:
-    """Return the text that a label stands for; None for an attribute without a value."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return None if value is None else str(value)

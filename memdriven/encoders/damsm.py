@@ -184,35 +184,41 @@ def save_damsm(
     write_weights(folder / WEIGHTS, damsm, {"schema": SCHEMA})
 
 
+def read_config(folder: Path, *schemas: str) -> dict[str, Any]:
+    """Return the config.json of a folder of encoders or of a checkpoint, as the schemas say.
+
+    A CheckpointError says what else the folder is.
+    """
+    content, run = read_json(folder / CONFIG, CheckpointError), folder / "checkpoint"
+    schema = content.get("schema")
+    found, fix = f"schema {shown(schema)}", "use the version of memdriven that wrote it"
+    if (run / CONFIG).is_file():
+        found, fix = "the folder of a training", f"give {run}"
+    elif schema == SCHEMA:
+        found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
+    wanted = f"schema {' or '.join(schemas)} in {folder}"
+    require(schema in schemas, CheckpointError, wanted, found, fix)
+    return content
+
+
 def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> TrainedDamsm:
     """Read a DAMSM folder, or the encoders of a checkpoint: evaluation mode, no gradients.
 
-    A CheckpointError says that a file is missing, damaged, or does not belong to the others.
+    The caller's random state stays as it is. A CheckpointError says that a file is missing, damaged, or does
+    not belong to the others.
     """
     folder = Path(folder)
-    facts = read_json(folder / CONFIG, CheckpointError)
-    settings = facts.pop("config", {})
-    if (schema := facts.get("schema")) == OF_CHECKPOINT:
-        made = facts.get("facts")
-        facts = {"hash": made.get("damsm") if isinstance(made, dict) else None}
-    elif schema != SCHEMA:
-        wanted, fix = f"a DAMSM folder of schema {SCHEMA} in {folder}", "run `memdriven train-damsm`"
-        raise CheckpointError(wanted, f"schema {shown(schema)}", fix)
-    config = from_dict(Config, settings)
+    facts = read_config(folder, SCHEMA, OF_CHECKPOINT)
+    config = from_dict(Config, facts.pop("config", {}))
     vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY, CheckpointError))
-    damsm = load_damsm_weights(folder / WEIGHTS, len(vocabulary), config.text, config.damsm)
-    wanted, found = f"the DAMSM weights {facts.get('hash')} in {folder / WEIGHTS}", damsm.hash()
+    with torch.random.fork_rng(devices=[]):
+        damsm = Damsm(len(vocabulary), config.text, config.damsm)
+    load_weights(damsm, read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
+    found = damsm.hash()
+    if facts["schema"] == OF_CHECKPOINT:
+        made = facts.get("facts")
+        facts = {"hash": made.get("damsm", found) if isinstance(made, dict) else None}
+    wanted = f"the DAMSM weights {facts.get('hash')} in {folder / WEIGHTS}"
     fix = "restore the files of one and the same training"
     require(found == facts.get("hash"), CheckpointError, wanted, f"weights {found}", fix)
-    return TrainedDamsm(damsm.to(device), vocabulary, config, facts)
-
-
-def load_damsm_weights(path: Path, vocabulary_size: int, text: TextConfig, damsm: DamsmConfig) -> Damsm:
-    """Build a DAMSM and fill it from a weight file; evaluation mode, no gradients.
-
-    The caller's random state stays as it is.
-    """
-    with torch.random.fork_rng(devices=[]):
-        model = Damsm(vocabulary_size, text, damsm)
-    load_weights(model, read_weights(path), str(path))
-    return model.eval().requires_grad_(False)
+    return TrainedDamsm(damsm.to(device).eval().requires_grad_(False), vocabulary, config, facts)

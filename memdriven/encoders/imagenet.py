@@ -22,8 +22,6 @@ from torch import Tensor, nn
 from memdriven.encoders.weights import load_weights, read_weights, weights_hash
 from memdriven.errors import CheckpointError, require
 
-WEIGHTS_VARIABLE = "MEMDRIVEN_VGG16"
-"""Environment variable that may name a local weight file of VGG-16."""
 STRIDE = 16
 """relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
 RELU5_3 = 29
@@ -57,6 +55,7 @@ class _ImageNet(nn.Module):
     """Of torchvision's weights."""
     OPTION: ClassVar[str]
     VARIABLE: ClassVar[str]
+    """Environment variable that may name a local weight file."""
     MEAN: ClassVar[tuple[float, float, float]]
     """Of the pixels."""
     mean: Tensor
@@ -134,7 +133,7 @@ class Vgg16Features(_ImageNet):
     torchvision's download are the same network, with the same `hash`.
     """
 
-    NAME, OPTION, VARIABLE = "VGG16_Weights.IMAGENET1K_FEATURES", "--vgg", WEIGHTS_VARIABLE
+    NAME, OPTION, VARIABLE = "VGG16_Weights.IMAGENET1K_FEATURES", "--vgg", "MEMDRIVEN_VGG16"
     MEAN = (0.48235, 0.45882, 0.40784)
 
     def __init__(self) -> None:

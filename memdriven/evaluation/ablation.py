@@ -21,8 +21,6 @@ from typing import Any
 
 from memdriven.checkpoint import load_facts
 from memdriven.config import Config, TrainConfig, to_dict
-from memdriven.devices import choose_device
-from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError, require
 from memdriven.evaluation.context import Protocol
 from memdriven.evaluation.run import evaluate, refuse_unknown
@@ -199,10 +197,8 @@ def ablate(
     if memory is None:
         memory = out / "memory"
         if not (memory / "bank.json").exists():
-            encoders = load_damsm(damsm, choose_device(protocol.device))
-            words = encoders.config.text.max_words
-            given = (encoders.damsm, encoders.vocabulary, memory)
-            build_memory(dataset, features, *given, max_words=words, progress=progress)
+            device = protocol.device
+            build_memory(damsm, dataset, features, out=memory, device=device, progress=progress)
     failed: dict[str, str] = {}
     for name in chosen:
         try:

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.aviary.wishes import background
+from memdriven.aviary.world import PLANS
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import Context, quantised
 from memdriven.evaluation.results import Measurement
@@ -192,7 +192,7 @@ def _backgrounds(
 
 def _options(context: Context, reference: str, named: str, *, conflicting: bool) -> tuple[str, ...]:
     """Return the backgrounds that a reference's pose allows; () where it does not fit."""
-    record = context.bank.item(context.bank.index_of(reference)).attributes
+    record = context.bank.items[context.bank.index_of(reference)].attributes
     if record.get("body_plan") not in PLANS or "pose" not in record:
         return ()
     options = possible_places(record["body_plan"], record["pose"])

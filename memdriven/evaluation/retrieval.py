@@ -166,7 +166,7 @@ def measure_retrieval(context: Context, row: Row) -> list[Measurement]:
     ranks, shares = [], []
     for i, prompt in enumerate(tqdm(chosen, f"retrieval ({row.strategy})", disable=not context.progress)):
         asked = context.request(prompt, context.seed + i, strategy=row.strategy, k=max(depths))
-        items = [bank.item(bank.index_of(each)) for each in context.pipe.retrieve(asked).ids]
+        items = [bank.items[bank.index_of(each)] for each in context.pipe.retrieve(asked).ids]
         ranks.append(next((rank for rank, item in enumerate(items) if fits(prompt, item)), bank.n))
         if prompt.named and items:
             shares.append(has(prompt, items[0]))

@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
-from memdriven.checkpoint import MEMORY, record_files
+from memdriven.checkpoint import record_files
 from memdriven.errors import BankError, require
 from memdriven.files import atomic_write_bytes
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import MEMORY, MemoryBank
 
 FILE = "map.safetensors"
 SCHEMA = "memdriven.map/1"

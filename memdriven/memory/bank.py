@@ -41,6 +41,8 @@ from memdriven.memory.features import AGAIN, FeatureStore, Parts, SealedFolder
 from memdriven.numbers import counted, shown
 
 HEADER = "bank.json"
+MEMORY = "memory"
+"""The folder of a checkpoint's own bank, beside its networks."""
 ITEMS, KEYS = "items.jsonl.xz", "keys.safetensors"
 THUMBNAILS, POSITIONS = "thumbnails.bin", "thumbnails.npy"
 FEATURES = "features"
@@ -113,6 +115,10 @@ class MemoryBank(SealedFolder):
         super().verify()
         self.features.verify()
 
+    def summary(self) -> str:
+        """Return what there is and where, for people."""
+        return f"memory bank of {counted(self.n, 'image')} in {self.path}"
+
     def __contains__(self, item_id: object) -> bool:
         """Return whether an item has this id."""
         return item_id in self._rows
@@ -122,10 +128,6 @@ class MemoryBank(SealedFolder):
         wanted, fix = "the id of an item in the memory bank", f"use an id such as {self.ids[0]!r}"
         require(item_id in self._rows, RetrievalError, wanted, shown(item_id), fix)
         return self._rows[item_id]
-
-    def item(self, index: int) -> BankItem:
-        """Return what is known of one item."""
-        return self.items[index]
 
     def v(self, index: int) -> Tensor:
         """Return image features (c, h, w), float32, decompressed from disk now."""

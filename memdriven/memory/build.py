@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,11 +22,13 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.config import FEATURE_CHANNELS, TextConfig
+from memdriven.config import FEATURE_CHANNELS
 from memdriven.data.images import centre_square
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
-from memdriven.encoders.damsm import Damsm
+from memdriven.devices import choose_device
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.imagenet import STRIDE, Vgg16Features
 from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
 from memdriven.files import (
     atomic_folder,
@@ -41,14 +43,11 @@ from memdriven.memory.bank import BankItem, MemoryBank, make_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
 from memdriven.numbers import counted, shown
 
-if TYPE_CHECKING:
-    from memdriven.encoders.imagenet import Vgg16Features
-
 T = TypeVar("T")
 FEATURE_SHARD, BANK_SHARD = 128, 512
 """Items between two writes."""
-THUMBNAIL, THUMBNAIL_QUALITY = 96, 75
-"""Side in px, and WebP's quality."""
+IMAGE_SIZE, THUMBNAIL, THUMBNAIL_QUALITY = 256, 96, 75
+"""Sides in px of what VGG sees and of what people do, and WebP's quality."""
 THREADS = min(os.cpu_count() or 1, 16)
 
 
@@ -111,55 +110,61 @@ def made_in_shards(
 
 
 def extract_features(
-    dataset: PreparedDataset,
-    items: Sequence[Item],
-    vgg: Vgg16Features,
-    out: Path | str,
+    dataset: Path,
+    out: Path,
     *,
+    splits: Sequence[str] = ("train", "test"),
+    vgg: Path | None = None,
     batch: int = 8,
-    size: int = 256,
+    device: str = "auto",
     progress: bool = True,
 ) -> FeatureStore:
-    """Run VGG over the centre squares of items, `size` px a side, and write their v as a store.
+    """Run VGG-16 over a data set once and keep relu5_3 (v) of every image.
 
-    Threads decode images and compress features, while this one keeps the network busy on its own
-    device. A finished store of equal arguments is opened as it is.
+    Goes on where it was stopped. Threads decode images and compress features, while this one keeps the
+    network busy. A finished store of equal arguments is opened as it is.
+
+    Args:
+        dataset: folder of a prepared data set.
+        out: folder for the feature store.
+        splits: whose images are used, of those that the data set has.
+        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
+        batch: images a forward pass.
+        device: auto, cpu, cuda, cuda:1, ...
 
     Raises:
-        DataError: an image cannot be read, there are no items, an id is not one line or comes
-            twice, the disk is full, or `out` holds something else.
+        DataError: the data set or an image cannot be read, it has no such split, the disk is full, or `out`
+            holds something else.
     """
-    out, ids = Path(out), [item.id for item in items]
-    good = len(set(ids)) == len(ids) > 0 and all(ids) and not {"\n", "\r"} & set("".join(ids))
-    found, fix = f"{counted(len(ids), 'item')}, {counted(len(set(ids)), 'id')}", "prepare the data set again"
-    require(good, DataError, "items with different ids of one line each", found, fix)
+    data, place = PreparedDataset.open(dataset), choose_device(device)
+    items = [item for item in data.items if item.split in splits]
+    if not items:
+        data.split(" or ".join(splits))  # says which there are
     _check_place(out, FeatureStore.NAME, "a feature store")
-    device = next(itertools.chain(vgg.parameters(), vgg.buffers())).device
-    with torch.inference_mode():
-        shape = vgg(torch.zeros(1, 3, size, size, device=device)).shape[1:]
-    plan = {
-        "dataset": dataset.name,
-        "encoder": vgg.hash,
-        "image_size": size,
+    network = Vgg16Features.load(vgg, place)
+    plan: dict[str, Any] = {
+        "dataset": data.name,
+        "encoder": network.hash,
+        "image_size": IMAGE_SIZE,
         "cosine": COSINE,
-        "shape": list(shape),
-        "items": _pictures_hash(dataset, items),
+        "shape": [FEATURE_CHANNELS, IMAGE_SIZE // STRIDE, IMAGE_SIZE // STRIDE],
+        "items": _pictures_hash(data, items),
     }
     with contextlib.suppress(BankError):
-        store = FeatureStore(out, vgg.hash)
+        store = FeatureStore(out, network.hash)
         if {name: store.header.get(name) for name in plan} == plan:
             return store
 
     def read(item: Item) -> Tensor:
-        square = centre_square(dataset.load_image(item), size)
-        return torch.from_numpy(np.array(square, dtype=np.uint8))  # (size, size, 3)
+        square = centre_square(data.load_image(item), IMAGE_SIZE)
+        return torch.from_numpy(np.array(square, dtype=np.uint8))  # (h, w, 3)
 
     def look(part: Sequence[Item]) -> Iterator[bytes]:
         images, before = pool.map(read, part), iter(list[bytes]())
         while group := list(itertools.islice(images, batch)):
-            pixels = torch.stack(group).to(device).permute(0, 3, 1, 2)  # (b, 3, h, w)
+            pixels = torch.stack(group).to(place).permute(0, 3, 1, 2)  # (b, 3, h, w)
             with torch.inference_mode():
-                features = vgg(pixels.float() / 255).float().cpu().numpy()
+                features = network(pixels.float() / 255).float().cpu().numpy()
             coding = pool.map(encode_v, features)
             yield from before  # while the next batch is compressed
             before = coding
@@ -170,8 +175,8 @@ def extract_features(
         ThreadPoolExecutor(THREADS) as pool,
         made_in_shards(out, plan, items, look, FEATURE_SHARD, bar) as (folder, blobs),
     ):
-        write_store(folder, ids, blobs(), shape, plan)
-    return FeatureStore(out, vgg.hash)
+        write_store(folder, [item.id for item in items], blobs(), plan["shape"], plan)
+    return FeatureStore(out, network.hash)
 
 
 def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
@@ -209,29 +214,42 @@ def _pictures_hash(dataset: PreparedDataset, items: Sequence[Item]) -> str:
 
 
 def build_memory(
-    dataset: Path | str,
-    features: Path | str,
-    damsm: Damsm,
-    vocabulary: Vocabulary,
-    out: Path | str,
+    checkpoint: Path,
+    dataset: Path,
+    features: Path,
     *,
+    out: Path | None = None,
     split: str = "train",
-    max_words: int = TextConfig().max_words,
     replace: bool = False,
+    device: str = "auto",
     progress: bool = True,
 ) -> MemoryBank:
-    """Write a bank over one split of a prepared data set.
+    """Build the memory bank of a checkpoint.
 
-    The compressed v of `features` are copied as they are. `vocabulary` is that of the trained encoders
-    `damsm`, which are in evaluation mode from then on, and `max_words` where their training cut captions. An
-    older bank is replaced where it is of the same data set and no larger, or where `replace` says so.
+    Features, captions, search keys and thumbnails of one split. Goes on where it was stopped. An older bank
+    is replaced where it is of the same data set and no larger, or where --replace says so.
+
+    Args:
+        checkpoint: checkpoint whose encoders are used, or a folder of encoders alone.
+        dataset: folder of a prepared data set.
+        features: folder of its features (extract-features), copied as they are.
+        out: folder for the bank; CHECKPOINT/memory when left out.
+        split: whose images become the memory.
+        replace: replace an older memory there even if it is larger or of another data set.
+        device: auto, cpu, cuda, cuda:1, ...
 
     Raises:
+        CheckpointError: the encoders are missing or damaged.
         DataError: the data set cannot be read, has no usable caption, another process builds a bank
             there, an older bank would be lost, or the disk is full.
         BankError: the feature store is damaged, of other pictures, or lacks items.
     """
-    out, prepared = Path(out), PreparedDataset.open(dataset)
+    damsm, vocabulary, config, _ = load_damsm(checkpoint, choose_device(device))
+    out, prepared, max_words = (
+        out or checkpoint / layout.MEMORY,
+        PreparedDataset.open(dataset),
+        config.text.max_words,
+    )
     store, fix = features_of(prepared, features), "extract relu5_3 of VGG-16"
     wanted = f"features of {FEATURE_CHANNELS} channels"
     require(store.shape[0] == FEATURE_CHANNELS, BankError, wanted, store.shape, fix)
@@ -262,7 +280,7 @@ def build_memory(
     ):
         Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures())
         table_bytes = write_items(folder / layout.ITEMS, entries)
-        keys = make_keys(damsm.eval(), encoded, v, len(items), progress)
+        keys = make_keys(damsm, encoded, v, len(items), progress)
         (folder / layout.KEYS).write_bytes(save(keys))
         (folder / layout.FEATURES).mkdir()
         kept = ("encoder", "image_size", "cosine")

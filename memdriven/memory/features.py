@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from memdriven.errors import BankError, require
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sealed, sha256_file
-from memdriven.numbers import check_whole, is_whole, shown
+from memdriven.numbers import check_whole, counted, is_whole, shown
 
 COSINE = 0.991
 """Cosine between float32 v and its decoded levels that an encoded item reaches at the least."""
@@ -250,6 +250,10 @@ class FeatureStore(SealedFolder):
         require(good, BankError, f"{n} different ids in {names}", found, AGAIN)
         self.blobs = Parts(self.path / "features.bin", self.path / "offsets.npy", n)
         """Each item's compressed bytes."""
+
+    def summary(self) -> str:
+        """Return what there is and where, for people."""
+        return f"features of {counted(len(self), 'image')} in {self.path}"
 
     def __len__(self) -> int:
         """Return n, the number of items."""

@@ -68,10 +68,8 @@ class Query:
 
     text: TextFeatures
     """Embeddings of this caption alone: words (1, t, d), sentence (1, d), mask (1, t)."""
-    item_id: str | None = None
-    """The bank item that counts as the caption's own, for strategy `oracle`."""
     caption: str = ""
-    """The caption itself; by it `oracle` finds the item when there is no `item_id`."""
+    """The caption itself; by it `oracle` finds its item."""
     words: tuple[str, ...] = ()
     """The words that were encoded, for their weights."""
 
@@ -140,10 +138,10 @@ class Retriever:
         self._lock = threading.Lock()
 
     @torch.no_grad()
-    def query(self, caption: str, item_id: str | None = None) -> Query:
+    def query(self, caption: str) -> Query:
         """Encode a caption."""
         encoded = self.vocabulary.encode(caption, self.bank.max_words)
-        return Query(self.damsm.encode_captions([encoded]), item_id, caption, tuple(encoded.words))
+        return Query(self.damsm.encode_captions([encoded]), caption, tuple(encoded.words))
 
     @torch.no_grad()
     def retrieve(
@@ -289,16 +287,13 @@ class Retriever:
 
     def _score(self, sentence: Tensor, items: Tensor) -> Candidates:
         bank = self.bank
-        keys, owner, rows = bank.sentence_keys, bank.caption_item, None
+        keys, owner, rows = bank.sentence_keys, bank.caption_item, torch.arange(len(bank.caption_item))
         if len(items) < bank.n:
-            place = torch.full((bank.n,), -1)
-            place[items] = torch.arange(len(items))
-            rows = (place[owner] >= 0).nonzero()[:, 0]
-            keys, owner = keys[rows], place[owner[rows]]
+            rows = torch.isin(owner, items).nonzero()[:, 0]
+            keys, owner = keys[rows], torch.searchsorted(items, owner[rows])
         text, best = score.sentence_scores(sentence, keys, owner, len(items))
         image = bank.global_keys[items] @ F.normalize(sentence, dim=0)
-        best = best if rows is None else rows[best]
-        return {"items": items, "captions": best, "a": text, "b": image}
+        return {"items": items, "captions": rows[best], "a": text, "b": image}
 
     def _search(self, which: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
         """Return rows of the k keys nearest to s (d,), by an index that is built when it is first used."""
@@ -356,10 +351,8 @@ class Retriever:
     def _own_place(self, query: Query, items: Tensor) -> Tensor:
         """Return where the query's own item stands among the candidates, (1,)."""
         own = self._item_of.get(_plain(query.caption))
-        if query.item_id is not None:
-            own = self.bank.index_of(query.item_id)
         if own is None:
-            wanted = "for `oracle`, a caption of an image in the bank, or that image's id"
+            wanted = "for `oracle`, a caption of an image in the bank"
             fix = "use one of the bank's own captions, or another strategy"
             raise RetrievalError(wanted, shown(query.caption), fix)
         place = (items == own).nonzero()[:, 0]

@@ -53,7 +53,7 @@ class Guidance:
     def _encode(self, row: int) -> Tensor | None:
         """Return t_m of one item (2 d + n,); None if no caption is usable."""
         encoded, vocabulary = [], self.checkpoint.vocabulary
-        for caption in self.bank.item(row).captions:
+        for caption in self.bank.items[row].captions:
             with contextlib.suppress(CaptionError):
                 encoded.append(vocabulary.encode(caption, self.checkpoint.config.text.max_words))
         if not encoded:

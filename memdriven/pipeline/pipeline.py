@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from memdriven import __version__
-from memdriven.checkpoint import MEMORY, Checkpoint, bank_folder, load_checkpoint
+from memdriven.checkpoint import Checkpoint, bank_folder, load_checkpoint
 from memdriven.config import Index
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError, require
-from memdriven.files import content_hash
-from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
+from memdriven.files import SEAL, sealed
+from memdriven.memory.bank import HEADER, MEMORY, BorrowedBank, MemoryBank
 from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
@@ -64,7 +64,7 @@ class MemoryDrivenPipeline:
         self.turn = threading.RLock()
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
-        self.bank_hash = content_hash(bank.header)[:12]
+        self.bank_hash = sealed(bank.header)[SEAL][:12]
         self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
     @classmethod
@@ -126,19 +126,12 @@ class MemoryDrivenPipeline:
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
             ConfigError: another field is out of range.
         """
-        *_, output = self.stream(caption, strategy, k, seed, **fields)
+        *_, output = self.stream(Request.of(caption, strategy, k, seed, **fields))
         return output
 
-    def stream(
-        self,
-        caption: Request | str,
-        strategy: str | None = None,
-        k: int | None = None,
-        seed: int | None = None,
-        **fields: Any,
-    ) -> Iterator[PipelineOutput]:
-        """Yield when all is prepared, then after each stage of each picture; as `__call__` otherwise."""
-        prepared = self.prepare(Request.of(caption, strategy, k, seed, **fields))
+    def stream(self, request: Request) -> Iterator[PipelineOutput]:
+        """Yield when all is prepared, then after each stage of each picture; errors are `__call__`'s."""
+        prepared = self.prepare(request)
         request, named, resolutions = prepared.request, prepared.retrieval.named, self.resolutions
         noises = [self.noise(request, each) for each in request.seeds]
         seen = request.memory and len(prepared.retrieval)
@@ -180,8 +173,7 @@ class MemoryDrivenPipeline:
         The last few requests are remembered, so that a preview and its picture share one. Errors are those
         of `__call__`.
         """
-        seeds, own = request.seeds or (drawn_seed(),), self.config.retrieval.strategy
-        request = Request.of(request, request.strategy or own, seeds=seeds)
+        request = Request.of(request.seeded(), request.strategy or self.config.retrieval.strategy)
         # Noise takes part where references are painted with to choose among them, or drawn.
         free = request.references is None
         tries = request.best_of if free and request.strategy not in CONTROLS else 1
@@ -348,7 +340,7 @@ class MemoryDrivenPipeline:
         strategy = request.strategy or self.config.retrieval.strategy
         if request.references is None:
             k = self.config.retrieval.k if request.k is None else request.k
-            query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
+            query = Query(asked, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else drawn_seed()
             found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))

@@ -129,8 +129,6 @@ class Request:
     """What takes the place of retrieval, shares scaled to sum to 1; () is strategy `none`."""
     exclude: tuple[str, ...] = ()
     """Ids that retrieval must not return."""
-    oracle_id: str | None = None
-    """The item that counts as the caption's own, for `oracle`; by default the one with this caption."""
     images: tuple[UserImage, ...] = ()
     """The caller's own images, which `references` may name beside the memory's."""
     variations: tuple[Variation, ...] = ()
@@ -162,7 +160,7 @@ class Request:
             given = _scaled(_listed("references", self.references, MAX_REFERENCES, RetrievalError))
             kept |= {"references": given} if given else {"references": None, "strategy": "none"}
         exclude = _listed("exclude", self.exclude, MAX_K, RetrievalError)
-        for name in (*exclude, *(() if self.oracle_id is None else (self.oracle_id,))):
+        for name in exclude:
             _check_id(name)
         kept["exclude"] = tuple(sorted(set(exclude)))
         kept["images"] = _listed("images", self.images, MAX_REFERENCES, of=UserImage)
@@ -219,12 +217,13 @@ def drawn_seed() -> int:
 
 
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
-    if ids is None or isinstance(ids, str):
-        raise RetrievalError("a list of ids, beside their weights", shown(ids), "pass both")
-    parts = [1.0] * len(ids) if weights is None else list(weights)
-    wanted = f"{counted(len(ids), 'weight')}, one for each reference"
-    require(len(parts) == len(ids), RetrievalError, wanted, len(parts), "pass as many")
-    return list(map(Reference, ids, parts))
+    names = _listed("neighbours", ids, MAX_REFERENCES, RetrievalError)
+    parts = (1.0,) * len(names)
+    if weights is not None:
+        parts = _listed("weights", weights, MAX_REFERENCES, RetrievalError)
+    wanted = f"{counted(len(names), 'weight')}, one for each reference"
+    require(len(parts) == len(names), RetrievalError, wanted, len(parts), "pass as many")
+    return list(map(Reference, names, parts))
 
 
 def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
@@ -357,10 +356,15 @@ class Recipe(Request):
         return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
     @classmethod
-    def from_dict(cls, values: object) -> Self:
-        """Rebuild a recipe from `to_dict`'s values."""
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a recipe from JSON."""
+        _need(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
+        try:
+            values = parse_json(text)
+        except ValueError as error:
+            raise _recipe_error("JSON", f"{type(error).__name__}: {error}") from None
         _need(isinstance(values, dict), "a JSON object", type(values).__name__)
-        given = {"extra": {}, "seed": None} | dict(values)  # type: ignore[call-overload]
+        given: dict[str, Any] = {"extra": {}, "seed": None} | dict(values)
         schema = given.pop("schema", None)
         _need(schema == SCHEMA, f"schema {SCHEMA}", schema)
         extra = given.pop("extra")
@@ -379,16 +383,6 @@ class Recipe(Request):
             raise _recipe_error("variations: each a seed and a strength in (0, 1]", error) from None
         given |= {"window": given["window"] or None, "references": [*zip(ids, weights)] or None}
         return cls(seeds=(given.pop("seed"),), **given)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a recipe from JSON."""
-        _need(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
-        try:
-            values = parse_json(text)
-        except ValueError as error:
-            raise _recipe_error("JSON", f"{type(error).__name__}: {error}") from None
-        return cls.from_dict(values)
 
     @classmethod
     def from_url(cls, text: str) -> Self:

@@ -5,11 +5,10 @@ Everything else that the page does is private. How to call them is in docs/api.m
 
 # Without annotations from the future: Gradio reads the return types as they stand.
 import base64
-from importlib.util import find_spec
 from typing import Any, TypedDict
 
 from memdriven.config import Strategy
-from memdriven.errors import ConfigError, MemDrivenError, RetrievalError, require
+from memdriven.errors import ConfigError, RetrievalError, require
 from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.ui import gr, state
@@ -89,10 +88,7 @@ def retrieve(caption: str, strategy: Strategy | None = None, k: int | None = Non
         A list of neighbours: id, caption, class_name, rank, weight (its share of the mix), score
         (of this strategy only) and percentile (share of the items searched with a lower score).
     """
-    try:
-        return [_only(Found, each) for each in state.pipeline().retrieve(caption, strategy, _k(k))]
-    except MemDrivenError as error:
-        raise refusal(error) from error
+    return [_only(Found, each) for each in state.pipeline().retrieve(caption, strategy, _k(k))]
 
 
 def generate(
@@ -124,21 +120,18 @@ def generate(
         and what the model's readers see of it), unknown_words, truncated (words beyond the model's
         limit) and milliseconds.
     """
-    try:
-        pipe = state.pipeline()
-        output = pipe(
-            caption,
-            strategy,
-            _k(k),
-            None if seed == -1 else seed,
-            neighbours=_few(neighbours),
-            weights=_few(weights),
-            memory=memory,
-            best_of=read_tries(pipe) if best_of is None else best_of,
-            guidance=guidance,
-        )
-    except MemDrivenError as error:
-        raise refusal(error) from error
+    pipe = state.pipeline()
+    output = pipe(
+        caption,
+        strategy,
+        _k(k),
+        None if seed == -1 else seed,
+        neighbours=neighbours,
+        weights=weights,
+        memory=memory,
+        best_of=read_tries(pipe) if best_of is None else best_of,
+        guidance=guidance,
+    )
     claims: list[Claimed] = [_only(Claimed, each) for each in output.claims[0]]
     return {"png": _png(output, 0), "recipe": output.recipe.to_dict(), "claims": claims, **_searched(output)}
 
@@ -156,13 +149,10 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
         pictures (a list of seed and png), neighbours, unknown_words, truncated (words
         beyond the model's limit) and milliseconds.
     """
-    try:
-        few = isinstance(seeds, list) and 1 <= len(seeds) <= MAX_TILES
-        fix = "give a list of whole numbers, and ask for more of them in another call"
-        require(few, ConfigError, f"a list of 1 to {MAX_TILES} seeds", shown(seeds), fix)
-        output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
-    except MemDrivenError as error:
-        raise refusal(error) from error
+    few = isinstance(seeds, list) and 1 <= len(seeds) <= MAX_TILES
+    fix = "give a list of whole numbers, and ask for more of them in another call"
+    require(few, ConfigError, f"a list of 1 to {MAX_TILES} seeds", shown(seeds), fix)
+    output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     pictures: list[Picture] = [
         {"seed": recipe.seed, "png": _png(output, place)} for place, recipe in enumerate(output.recipes)
     ]
@@ -183,23 +173,9 @@ def _only(kind: Any, thing: object) -> Any:
     return {name: getattr(thing, name) for name in kind.__annotations__}
 
 
-def refusal(error: MemDrivenError) -> gr.Error:
-    """Return an error that the caller is told in full, without a trace on the server's console."""
-    message = f"wanted {error.wanted}; found {error.found}; {error.fix}"
-    return gr.Error(message, print_exception=False)
-
-
-ENDPOINTS = (retrieve, generate, grid)
-
-
-def mcp_installed() -> bool:
-    """Return whether the extra is there that serves the endpoints as MCP tools."""
-    return find_spec("mcp") is not None
-
-
 def build() -> None:
     """Add the endpoints to the page that is being built."""
-    for function in ENDPOINTS:
+    for function in (retrieve, generate, grid):
         gr.api(  # type: ignore[attr-defined]  # made by a stub that gradio leaves out
             function,
             api_name=function.__name__,
@@ -207,15 +183,6 @@ def build() -> None:
             concurrency_limit=1,
             api_visibility="public",
         )
-
-
-def _few(values: object) -> Any:
-    """Return neighbours or weights as they are, if they are a short list or nothing."""
-    few = values is None or (isinstance(values, list) and len(values) <= state.MAX_K)
-    wanted = f"a list of at most {state.MAX_K} ids, and as many weights"
-    fix = "give a list such as /retrieve's ids, of the nearest"
-    require(few, ConfigError, wanted, shown(values), fix)
-    return values
 
 
 def _k(k: object) -> int:

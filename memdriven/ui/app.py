@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
         arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))
         with gr.Row(elem_id="page"):
             column = query.build(begin)
-            page.question, page.told = column.question, column.status
+            # What the preview of the references depends on.
+            page.question = column.named("caption", "source", "comparison", "k", "steering")
+            page.told = column.status
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 column.tabs = tabs
                 picture.build(column, begin)
@@ -161,7 +164,7 @@ def launch(
         js=static.joinpath("page.js").read_text("utf-8"),
         footer_links=[],
         ssr_mode=False,
-        mcp_server=api.mcp_installed(),
+        mcp_server=find_spec("mcp") is not None,  # an extra: the endpoints as tools
         enable_monitoring=False,
         run_history=False,
         pwa=False,

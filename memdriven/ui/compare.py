@@ -9,7 +9,7 @@ from memdriven.explore.compare import Row, across, difference, edit, word_change
 from memdriven.numbers import counted
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explain, explained, figure, image_uri, run_button, section, status, tag, thumbs
+from memdriven.ui.html import explain, figure, image_uri, run_button, section, status, tag, thumbs
 from memdriven.ui.query import Compose
 from memdriven.ui.references import note
 
@@ -22,7 +22,6 @@ MAX_SEEDS = 4
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 
-@explained(note(COMPARE_EMPTY))
 def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[tuple[str, str]]:
     """Yield the table of strategies and seeds, and the status, after each picture."""
     wanted = references.read(*query)
@@ -59,7 +58,6 @@ def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
     return html.hint("Choose two pictures to lay them over each other.") + made + place
 
 
-@explained(note(EDIT_EMPTY))
 def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
     """Yield the words that changed, both pictures, their difference and the slider; and the status."""
     wanted = references.read(*query)
@@ -87,7 +85,7 @@ def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
 
 def build(compose: Compose) -> None:
     """Add the tab."""
-    sliding, options = html.script("slide.js"), html.event_options()
+    sliding = html.script("slide.js")
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
         explain("Each matching rule finds its own references.")
@@ -108,5 +106,5 @@ def build(compose: Compose) -> None:
             paint = run_button("Show the difference", "edit-run", min_width=120)
         changed = html.panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=sliding)
     take.click(None, compose.caption, words, js="caption => caption")
-    run.click(table, [chosen, seeds, *compose.whole_query], [made, compose.status], **options)
-    paint.click(change, [words, *compose.whole_query], [changed, compose.status], **options)
+    compose.on(run.click, table, [chosen, seeds, *compose.whole_query], [made, "status"])
+    compose.on(paint.click, change, [words, *compose.whole_query], [changed, "status"])

@@ -11,7 +11,7 @@ from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explained, figure, image_uri, row, status, tag
+from memdriven.ui.html import figure, image_uri, row, status, tag
 from memdriven.ui.picture import is_moment
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import note
@@ -40,7 +40,6 @@ def describing(pipe: MemoryDrivenPipeline) -> Iterator[str]:
         yield f"Describing the memory's pictures: {done / max(1, count):.0%}."
 
 
-@explained(note(EMPTY))
 def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
     """Yield progress, then the picture beside the pictures of the memory that are nearest.
 
@@ -64,7 +63,7 @@ def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     checked, bank, used = space(pipe).result().check(output, SHOWN), pipe.bank, list(output.retrieval)
     cells, own = [], [each for each in used if each.id not in bank.ids]
     for rank, near in enumerate(checked.nearest, start=1):
-        item = bank.item(near.index)
+        item = bank.items[near.index]
         words = tag("b", f"No. {rank}", class_="md-rank") + tag("span", standing(near))
         if item.id in output.retrieval.ids:
             words += tag("span", "was its reference", class_="md-own")
@@ -135,5 +134,4 @@ def build(compose: Compose) -> None:
         )
         run = html.run_button("Check this picture", "copy-run")
         made = html.panel(note(EMPTY), elem_id="copy-result")
-    asked, shown = [compose.current, *compose.whole_query], [made, compose.status]
-    run.click(check, asked, shown, **html.event_options())
+    compose.on(run.click, check, ["current", *compose.whole_query], [made, "status"])

@@ -18,7 +18,7 @@ from memdriven.explore.compare import mean_difference, painted
 from memdriven.numbers import is_number
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explained, section, status, tag
+from memdriven.ui.html import section, status, tag
 from memdriven.ui.picture import recipe_of
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import MEMORY_EMPTY, again, note
@@ -79,13 +79,11 @@ def grid(pictures: Sequence[Image.Image]) -> str:
 Made = Iterator[tuple[str, str, Grid | None, str]]
 
 
-@explained("", empty_grid(), None)
 def vary(*query: Any) -> Made:
     """Yield references, grid, what it is made from, and status: eight wholly other z."""
     yield from _grids(references.read(*query), 1.0)
 
 
-@explained("", empty_grid(), None)
 def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
     request = replace(recipe_of(current, "a picture to vary"), images=steering.guests)
@@ -122,7 +120,6 @@ def _grids(request: Request, strength: float) -> Made:
     yield shown, grid(by_z) + apart, made, status(line)
 
 
-@explained()
 def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
     """Show a chosen tile's picture with its noise and the grid's own references; return what changes."""
     if made is None:
@@ -153,8 +150,7 @@ def build(compose: Compose) -> None:
             memory = html.panel(note(MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
-    outputs, options = [memory, drawn, made, compose.status], html.event_options()
-    parts = compose.parts
-    drawn.click(html.by_name(parts, adopt), [made, compose.steering], list(parts.values()), **options)
-    run.click(vary, compose.whole_query, outputs, **options)
-    near.click(vary_near, [compose.current, far, compose.steering], outputs, **options)
+    outputs = [memory, drawn, made, "status"]
+    compose.on(drawn.click, adopt, [made, "steering"], [*vars(compose)])
+    compose.on(run.click, vary, compose.whole_query, outputs)
+    compose.on(near.click, vary_near, ["current", far, "steering"], outputs)

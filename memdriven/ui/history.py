@@ -23,13 +23,11 @@ from memdriven.ui.html import (
     CLICKS,
     PICTURE_ALT,
     PRESS,
+    QUEUED,
     READY,
     act_button,
     button,
-    by_name,
     data_uri,
-    event_options,
-    explained,
     failure,
     hint,
     panel,
@@ -114,7 +112,6 @@ def _place(event: gr.EventData, moments: Sequence[Moment]) -> int | None:
     return int(place) if place in map(str, range(len(moments))) else None
 
 
-@explained()
 def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
     """Look at a past picture's recipe, or take from it."""
     moments, kind = history(stored), getattr(event, "act", None)
@@ -144,13 +141,11 @@ def star(current: object) -> dict[str, Any]:
     return {"made": new, "status": said}
 
 
-@explained()
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
     return restore.inspected(restore.read(written)) | {"status": status(READY)}
 
 
-@explained()
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Bring back the recipe of a PNG that carries one."""
     return restore.restored(Recipe.from_png(read_upload(getattr(event, "content", None))), steering)
@@ -182,7 +177,6 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     return shown
 
 
-@explained(saved="")
 def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
     """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
 
@@ -194,6 +188,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
     outputs, left_out = list[PipelineOutput](), list[str]()
     problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
+    yield {"saved": ""}
     for done, (number, each) in enumerate(chosen, start=1):
         yield {"saved": "", "status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
         recipe = Recipe.from_json(each["recipe"])
@@ -322,35 +317,33 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=CLICKS)
             column.inspected = gr.State(None, time_to_live=STATE_SECONDS)
-    queued = event_options()
-    quiet = {name: queued[name] for name in ("show_progress", "api_visibility")}
-    every, current, stored = list(column.parts), column.current, column.past
+    quiet = {name: QUEUED[name] for name in ("show_progress", "api_visibility")}
+    every, current, stored = [*vars(column)], column.current, column.past
 
     def then_list(event: gr.events.Dependency) -> None:
         """Show the list that an event changed."""
         event.success(panel_html, stored, listed, trigger_mode="always_last", **quiet)
 
     for source in (listed, column.inspection):
-        column.on(source.click, act, ("past", "inspected", "steering"), every, **queued)
+        column.on(source.click, act, ["past", "inspected", "steering"], every)
     # The browser's own list is changed by `page.js` alone: one that comes back from here would lack what
     # was pressed meanwhile.
     for event in (
-        column.on(column.result.like, star, ("current",), ("made", "status"), **PRESS),
+        column.on(column.result.like, star, ["current"], ["made", "status"], **PRESS),
         current.change(remember, current, column.made, **BESIDE),
     ):
         then_list(event.success(None, column.made, stored, js=_ADD, **quiet))
     then_list(listed.like(None, None, stored, js=_FRESH, **quiet))
     then_list(undo.click(None, None, stored, js=_UNDO, **quiet))
     then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet))
-    pasted = column.named("inspection", "inspected", "status")
-    gr.on([read.click, written.submit], by_name(column.parts, paste), written, pasted, **quiet)
-    column.on(dropped.upload, drop, ("steering",), every, **queued)
-    once = queued | {
-        "trigger_mode": "once"
-    }  # the page asks again where no answer is on its way (`address.js`)
-    column.on(arrival.submit, arrive, ("steering",), every, **once).success(None, js=_ARRIVED)
+    pasted = ["inspection", "inspected", "status"]
+    column.on([read.click, written.submit], paste, [written], pasted, **quiet)
+    column.on(dropped.upload, drop, ["steering"], every)
+    # The page asks again where no answer is on its way (`address.js`).
+    once = {**QUEUED, "trigger_mode": "once"}
+    column.on(arrival.submit, arrive, ["steering"], every, **once).success(None, js=_ARRIVED)
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = column.on(listed.submit, save, ("past", "steering"), ("saved", "status"), **queued)
+    saving = column.on(listed.submit, save, ["past", "steering"], ["saved", "status"])
     saving.success(None, js=pressing("saved"))

@@ -11,13 +11,10 @@ import base64
 import html
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from importlib.resources import files
-from inspect import isgeneratorfunction
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +25,6 @@ from memdriven.errors import MemDrivenError
 from memdriven.memory.retrieval import Neighbour
 from memdriven.ui import gr, state
 
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 EQUATION = (
     ("text", "words"),
     ("", "+"),
@@ -188,54 +184,31 @@ def changed_words(changes: Sequence[tuple[str, str]]) -> str:
     return " ".join(tag(names[kind], text(word)) for kind, word in changes)
 
 
-CLICKS = """
-element.addEventListener('click', event => {
-  const target = event.target.closest('button[data-act]');
-  if (target) trigger(target.dataset.event ?? 'click', {...target.dataset});
-});
-element.addEventListener('change', event => {
-  const target = event.target;
-  if (target.matches('input[type=range][data-act]')) {
-    trigger('click', {...target.dataset, value: target.value});
-  } else if (target.matches('input[type=file]') && target.files.length) {
-    window.memdriven.send(target.files[0], trigger);
-    target.value = '';
-  }
-});
-for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event => {
-  const input = element.querySelector('input[type=file]:not(:disabled)');
-  if (!input || !event.dataTransfer.types.includes('Files')) return;
-  event.preventDefault();
-  if (kind === 'drop' && event.dataTransfer.files.length)
-    window.memdriven.send(event.dataTransfer.files[0], trigger);
-});
-"""
-"""Sends a pressed button's or slider's data, and a chosen or dropped file's bytes, to Python."""
+def script(*names: str) -> str:
+    """Return files of the page's JavaScript, as `js_on_load` takes them."""
+    folder = files("memdriven.ui")
+    return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)
 
 
+CLICKS = script("clicks.js")
+"""Sends what is pressed, moved or dropped in a panel to Python."""
 BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
 networks are busy with (`MemoryDrivenPipeline.turn`)."""
-PRESS = BESIDE | {"trigger_mode": "multiple"}
+PRESS = {**BESIDE, "trigger_mode": "multiple"}
 """Of presses among them: in Gradio's mode "once" one that comes while that before it is painted, is being
 stopped, or just ends, would be lost without a word."""
+QUEUED: dict[str, Any] = {
+    "trigger_mode": "multiple",
+    "show_progress": "hidden",
+    "concurrency_id": state.CONCURRENCY_ID,
+    "concurrency_limit": 1,
+    "api_visibility": "private",
+}
+"""Of presses of a tab's button: one at a time, through the queue.
 
-
-class Parts(SimpleNamespace):
-    """Components by their names: `parts.caption`."""
-
-    @property
-    def parts(self) -> dict[str, gr.blocks.Block]:
-        """The components by the names that handlers give their values (`by_name`)."""
-        return vars(self)
-
-    def named(self, *names: str) -> list[Any]:
-        """Return the components of these names."""
-        return [self.parts[name] for name in names]
-
-    def on(self, trigger: Any, handler: Any, given: Iterable[str], changed: Iterable[str], **how: Any) -> Any:
-        """Let a handler answer a trigger with new values, by name, from those of these components."""
-        return trigger(by_name(self.parts, handler), self.named(*given), self.named(*changed), **how)
+Every press is sent; `FairQueue` sees to those that repeat one that waits.
+"""
 
 
 def panel(content: str = "", **options: Any) -> gr.HTML:
@@ -260,20 +233,6 @@ def section(kind: str, title: str) -> gr.HTML:
     return panel(tag("h2", text(title), class_=f"md-section md-{kind}"))
 
 
-def event_options() -> dict[str, Any]:
-    """Return how Gradio treats a press of a tab's button: one at a time, through the queue.
-
-    Every press is sent; `FairQueue` sees to those that repeat one that waits.
-    """
-    return {
-        "trigger_mode": "multiple",
-        "show_progress": "hidden",
-        "concurrency_id": state.CONCURRENCY_ID,
-        "concurrency_limit": 1,
-        "api_visibility": "private",
-    }
-
-
 def save_link(name: str, address: str, words: str = "") -> str:
     """Return a link that saves a data URI as a file."""
     return tag("a", text(words or name), class_="md-action", href=address, download=name)
@@ -282,55 +241,6 @@ def save_link(name: str, address: str, words: str = "") -> str:
 def pressing(name: str) -> str:
     """Return JavaScript that presses the link in a panel, as soon as it is there."""
     return f"() => setTimeout(() => document.querySelector('#{name} a')?.click(), 100)"
-
-
-def script(*names: str) -> str:
-    """Return files of the page's JavaScript, as `js_on_load` takes them."""
-    folder = files("memdriven.ui")
-    return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)
-
-
-def by_name(components: Mapping[str, gr.blocks.Block], handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a handler for Gradio from one whose values have names; a component that is not named stays."""
-
-    def placed(values: Mapping[str, Any]) -> dict[gr.blocks.Block, Any]:
-        return {components[name]: value for name, value in values.items()}
-
-    @wraps(handler)
-    def once(*given: Any) -> dict[gr.blocks.Block, Any]:
-        return placed(handler(*given))
-
-    @wraps(handler)
-    def often(*given: Any) -> Iterator[dict[gr.blocks.Block, Any]]:
-        yield from map(placed, handler(*given))
-
-    return often if isgeneratorfunction(handler) else once
-
-
-def explained(*instead: object, **named: object) -> Callable[[Handler], Handler]:
-    """Let a handler end an error with what went wrong: after `instead`, or as `status` of named values."""
-
-    def decorate(handler: Any) -> Any:
-        def end(error: MemDrivenError) -> Any:
-            return (*instead, failure(error)) if instead else {**named, "status": failure(error)}
-
-        @wraps(handler)
-        def once(*given: Any) -> Any:
-            try:
-                return handler(*given)
-            except MemDrivenError as error:
-                return end(error)
-
-        @wraps(handler)
-        def often(*given: Any) -> Iterator[Any]:
-            try:
-                yield from handler(*given)
-            except MemDrivenError as error:
-                yield end(error)
-
-        return often if isgeneratorfunction(handler) else once
-
-    return decorate
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -355,8 +265,9 @@ def slider(
 
 
 def choice(kind: type, name: str, label: str, options: Iterable[tuple[str, str]], **more: Any) -> Any:
-    """Add a `gr.Radio` or `gr.CheckboxGroup` whose (label, value) options stand side by side."""
-    return kind(list(options), label=label, elem_id=name, **{"elem_classes": "md-choice", **more})
+    """Add (label, value) options: a `gr.Dropdown`, or a `gr.Radio` or `gr.CheckboxGroup` side by side."""
+    form: dict[str, Any] = {"filterable": False} if kind is gr.Dropdown else {"elem_classes": "md-choice"}
+    return kind(list(options), label=label, elem_id=name, **form | more)
 
 
 def explain(words: str) -> None:

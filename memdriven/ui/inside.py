@@ -23,7 +23,7 @@ from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import button, explained, hint, image, over, row, status, tag, text, wash
+from memdriven.ui.html import button, hint, image, over, row, status, tag, text, wash
 from memdriven.ui.query import Compose, Query, read_examples
 from memdriven.ui.references import note
 
@@ -270,7 +270,7 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
     caption, wrong = seen.prepared.request.caption, ""
     told = "D is needed for training alone, and this checkpoint comes without it: no answers to show."
     if judge is not None:
-        wrong = pipe.bank.item(pipe.bank.index_of(least_alike(pipe, caption))).captions[0]
+        wrong = pipe.bank.items[pipe.bank.index_of(least_alike(pipe, caption))].captions[0]
         told = (
             "50 % says that D cannot tell; the generator was trained until it hardly could. The real picture "
             "is the memory\u2019s small copy of it. "
@@ -361,7 +361,6 @@ def _numbers(seen: Inside) -> dict[str, Any]:
 # The tab
 
 
-@explained(note(INSIDE_EMPTY), "")
 def look(*query: object) -> Iterator[tuple[str, str, str]]:
     """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
     pipe, asked = state.pipeline(), Query(*query)
@@ -393,7 +392,6 @@ def fading_html(cells: Sequence[str]) -> str:
     return tag("div", title, why, row("md-fading", cells), ends, class_="md-inside")
 
 
-@explained(note(CONTROLS_EMPTY))
 def exchange(*query: object) -> Iterator[tuple[str, str]]:
     """Yield the controls' pictures, one more each time, and the status."""
     pipe, request = state.pipeline(), references.read(*query)
@@ -433,6 +431,5 @@ def build(compose: Compose) -> None:
         html.explain("Same words, same noise. Whatever differs was the memory's doing.")
         run = html.run_button("Swap the memory", "controls-run")
         made = html.panel(note(CONTROLS_EMPTY), elem_id="controls-result")
-    asked, walked, options = compose.whole_query, [seen, faded, compose.status], html.event_options()
-    gr.on([open_.click, tab.select], look, asked, walked, **options)
-    run.click(exchange, asked, [made, compose.status], **options)
+    compose.on([open_.click, tab.select], look, compose.whole_query, [seen, faded, "status"])
+    compose.on(run.click, exchange, compose.whole_query, [made, "status"])

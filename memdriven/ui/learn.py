@@ -52,7 +52,6 @@ def lesson_of(chosen: object) -> Lesson:
     return known[chosen]
 
 
-@html.explained(None, note(EMPTY))
 def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
     """Yield what came true (at the end), the experiment so far, and the status."""
     lesson = lesson_of(chosen)
@@ -252,7 +251,7 @@ def build(compose: Compose) -> None:
             compose.status: status(READY),
         }
 
-    start.click(run, [chosen, own], [outcome, made, compose.status], **html.event_options())
+    compose.on(start.click, run, [chosen, own], [outcome, made, "status"])
     parts = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
     chosen.change(choose, chosen, parts, **BESIDE)
     made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)

@@ -145,7 +145,7 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
         found, named = cosines(pipe, caption), pipe.retrieve(caption, "none").named
         cells = []
         for place in found.argsort(descending=True)[:FOUND].tolist():
-            item = pipe.bank.item(place)
+            item = pipe.bank.items[place]
             has = carries(named, item)
             told = tag("b", f"{float(found[place]):.2f}")
             told += f" has {has[0]} of the {has[1]} named" if has else ""

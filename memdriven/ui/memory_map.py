@@ -17,7 +17,7 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explained, hint, panel, status, tag
+from memdriven.ui.html import hint, panel, status, tag
 from memdriven.ui.picture import keep_from, moment, picture_panel
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import note, panels
@@ -78,7 +78,6 @@ def _packed(values: np.ndarray) -> str:
     return base64.b64encode(values.tobytes()).decode("ascii")
 
 
-@explained(note(EMPTY), "", "")
 def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]:
     """Yield the map (unless it is there), the star, which memory's map is there, and the status.
 
@@ -93,7 +92,6 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]
     yield (gr.skip() if shown == pipe.bank_hash else once.result()[1]), star, pipe.bank_hash, line
 
 
-@explained("")
 def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
@@ -106,13 +104,12 @@ def find(*query: object) -> tuple[str, str]:
     return hint(words, data_query=json.dumps(content)), status("Your words are on the map.")
 
 
-@explained()
 def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     """Pin the chosen item, or release it, and paint with the memory as it then is; return what changes."""
     pipe, asked, chosen = state.pipeline(), Query(*query), getattr(event, "item", None)
     if not isinstance(chosen, str):
         raise ConfigError("a point of the map", shown(chosen), "choose a point again")
-    item = pipe.bank.item(pipe.bank.index_of(chosen))
+    item = pipe.bank.items[pipe.bank.index_of(chosen)]
     new = asked.steering.pin(chosen)
     asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
     output = pipe(references.read(*asked))
@@ -146,19 +143,18 @@ def build(compose: Compose) -> None:
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
                 drawn = panel(note(EMPTY), elem_id="map", js_on_load=html.script("memory_map.js"))
-                star = panel(elem_id="map-query")
+                compose.star = panel(elem_id="map-query")
                 again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
-                chosen = panel(
+                compose.chosen = panel(
                     note("Choose a point to pin it: your words are painted with that memory."),
                     elem_id="map-chosen",
                     js_on_load=html.CLICKS,
                 )
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
-    keep_from(chosen, compose)
-    parts, asked = compose.parts | {"chosen": chosen, "star": star}, compose.whole_query
-    options = html.event_options()
-    tab.select(unfold, [shown, *asked], [drawn, star, shown, compose.status], **options)
-    again.click(find, asked, [star, compose.status], **options)
-    drawn.click(html.by_name(parts, choose), asked, list(parts.values()), **options)
+    keep_from(compose.chosen, compose)
+    asked = compose.whole_query
+    compose.on(tab.select, unfold, [shown, *asked], [drawn, "star", shown, "status"])
+    compose.on(again.click, find, asked, ["star", "status"])
+    compose.on(drawn.click, choose, asked, [*vars(compose)])

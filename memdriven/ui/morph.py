@@ -27,7 +27,6 @@ _MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'me
 MOVING = ("words", "memory", "z", "mirror and window")
 
 
-@html.explained(note(EMPTY))
 def run(
     words: str, seed: str, moving: Sequence[str] | None, count: object, *query: object
 ) -> Iterator[tuple[str, str]]:
@@ -108,5 +107,4 @@ def build(compose: Compose) -> None:
         with gr.Column(elem_id="morph-shown", min_width=300):
             made = html.panel(note(EMPTY), elem_id="morph-result", js_on_load=html.script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)
-    asking = [words, seed, moving, count, *compose.whole_query]
-    make.click(run, asking, [made, compose.status], **html.event_options())
+    compose.on(make.click, run, [words, seed, moving, count, *compose.whole_query], [made, "status"])

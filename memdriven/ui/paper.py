@@ -59,7 +59,6 @@ CAPTIONS = {
 HOLDS = {"yes": "holds", "partly": "in part", "no": "does not hold", None: "not measured"}
 
 
-@html.explained(note(EMPTY))
 def draw(number: object, *query: object) -> Iterator[tuple[str, str]]:
     """Yield a figure as far as it is, and the status."""
     requests = _requests(Query(*query))
@@ -78,7 +77,7 @@ def _requests(asked: Query) -> list[Request]:
     if str(asked.caption).strip():
         own = replace(references.read(*asked), seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
-    return found[:ROWS] or [Request(caption=pipe.bank.item(0).captions[0], seeds=(seed,), best_of=tries)]
+    return found[:ROWS] or [Request(caption=pipe.bank.items[0].captions[0], seeds=(seed,), best_of=tries)]
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -273,6 +272,5 @@ def build(compose: Compose) -> None:
             )
             run = html.run_button("Draw the figure", "paper-run", min_width=130)
         made = panel(note(EMPTY), elem_id="paper-result", js_on_load=html.script("inside.js"))
-    inputs, outputs = [number, *compose.whole_query], [made, compose.status]
     tab.select(claims_html, None, claims, **html.BESIDE)
-    gr.on([run.click, number.change], draw, inputs, outputs, **html.event_options())
+    compose.on([run.click, number.change], draw, [number, *compose.whole_query], [made, "status"])

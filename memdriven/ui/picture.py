@@ -27,8 +27,6 @@ from memdriven.ui.html import (
     PRESS,
     button,
     data_uri,
-    event_options,
-    explained,
     hint,
     image_uri,
     panel,
@@ -277,7 +275,6 @@ OPENING_SEED = 1
 """Of the picture that the page opens with."""
 
 
-@explained()
 def paint(*asked: Any) -> Iterator[dict[str, Any]]:
     """Yield memory panel, unknown words, result, status, seed and the finished picture, by name."""
     pipe, wanted = state.pipeline(), Query(*asked)
@@ -316,18 +313,17 @@ def opening() -> dict[str, Any]:
     return {}
 
 
-@explained(larger="")
-def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[str, str]:
-    """Return a link to the picture on screen, smoothly enlarged, and the status, by name."""
+def enlarge(event: gr.EventData, current: object, steering: Steering) -> Iterator[dict[str, str]]:
+    """Yield a link to the picture on screen, smoothly enlarged, and the status, by name."""
+    yield {"larger": ""}
     times = next((each for each in LARGER if str(getattr(event, "times", "")) == str(each)), 2)
     recipe = recipe_of(current, "a picture to enlarge")
     made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
     large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
     link = save_link(f"memdriven-{recipe.seed}-x{times}.png", data_uri(recipe.to_png(large), "image/png"))
-    return {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
+    yield {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
 
 
-@explained()
 def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
     """Return what a click on a card (`act`, the `id` of a reference, a `value`) changes, by name.
 
@@ -338,7 +334,7 @@ def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     if is_moment(current) and act not in ("release", "steady") and not steering.active:
         recipe = Recipe.from_json(current["recipe"])
-        steering = steering.hold(recipe) if recipe.caption == wanted.caption else steering
+        steering = replace(steering, shown=recipe) if recipe.caption == wanted.caption else steering
     known = steering.owns(item) or in_bank(item)
     return _steered(wanted, steering.after(act, item, getattr(event, "value", None), known))
 
@@ -355,7 +351,6 @@ def in_bank(item: object) -> bool:
     return isinstance(item, str) and item in state.pipeline().bank
 
 
-@explained()
 def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
     """Yield what one more image, pinned, changes, by name; `asked` are the values of a `Query`."""
     wanted = Query(*asked)
@@ -365,7 +360,6 @@ def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
     yield made | {"status": status("Your image is pinned. Generate paints with it.")}
 
 
-@explained()
 def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
     """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`)."""
     recipe = recipe_of(current, "a picture whose noise can be kept")
@@ -377,7 +371,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
     new = steering.step(recipe.seed, recipe.variations)
     if act == "take" and isinstance(item, str) and in_bank(item):
         alone = replace(recipe, references=(Reference(item),))
-        new = new.only(item) if recipe.k > 1 else new.hold(alone)
+        new = new.only(item) if recipe.k > 1 else replace(new, shown=alone)
     return {
         "seed": str(recipe.seed),
         "keep": True,
@@ -390,7 +384,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
     changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    column.on(panel_.click, keep, ("current", "steering"), changed, **PRESS).success(None, js=_TAKEN)
+    column.on(panel_.click, keep, ["current", "steering"], changed, **PRESS).success(None, js=_TAKEN)
 
 
 PREVIEW = ("memory", "unknown", "status")
@@ -414,17 +408,16 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
             first = begin.get("result", empty_picture())
             column.result = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
             column.larger = panel(elem_id="larger")
-    asked, preview, queued = column.whole_query, column.named(*PREVIEW), event_options()
+    asked, preview = column.whole_query, column.named(*PREVIEW)
     changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
     gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
     for source in column.named("memory", "own", "steps"):
-        given = ("current", *Query._fields)
-        column.on(source.click, click, given, STEERED, **PRESS)
-    column.on(column.own.upload, add_own, Query._fields, STEERED, **queued)
+        column.on(source.click, click, ["current", *asked], STEERED, **PRESS)
+    column.on(column.own.upload, add_own, asked, STEERED)
     keep_from(column.result, column)
-    larger = column.on(column.result.submit, enlarge, ("current", "steering"), ("larger", "status"), **queued)
+    larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])
     larger.success(None, js=pressing("larger"))
-    switched = column.on(column.checkpoint.input, query.switch, ("checkpoint",), SWITCHED, **queued)
+    switched = column.on(column.checkpoint.input, query.switch, ["checkpoint"], SWITCHED)
     switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
     painted = (*PREVIEW, "result", "seed", "current")
-    column.on(column.generate.click, paint, Query._fields, painted, **queued)
+    column.on(column.generate.click, paint, asked, painted)

@@ -7,11 +7,15 @@ written back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial, wraps
+from inspect import isgeneratorfunction
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from memdriven.errors import CaptionError, DataError, MemDrivenError, require
+from memdriven.errors import DataError, MemDrivenError, require
 from memdriven.files import read_json
 from memdriven.models.noise import Window
 from memdriven.numbers import counted
@@ -22,9 +26,10 @@ from memdriven.ui.html import (
     BESIDE,
     CLICKS,
     PRESS,
+    QUEUED,
     READY,
-    Parts,
     button,
+    choice,
     failure,
     fold,
     hint,
@@ -50,6 +55,8 @@ SOURCES = {
     "none": ("None", "Control: no reference at all, words and noise alone."),
 }
 """Label and hint of each place where the references can come from."""
+FREE = ("from the seed", "")
+"""Label and value of what a seed decides."""
 MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -59,13 +66,13 @@ and not its last use. An hour after a tab is closed it goes in any case."""
 class Query(NamedTuple):
     """What the left column's components hold, in the order that handlers are given it; not yet checked."""
 
-    caption: object
+    caption: Any
     source: object
     comparison: object
     k: object
     seed: object
     keep: object
-    steering: Any = None
+    steering: Any = Steering()
     share: object = None
     guidance: object = None
     mirror: object = None
@@ -82,17 +89,14 @@ class Query(NamedTuple):
 
         The seed in the box counts where the page keeps it, or where it is `kept` in any case.
         """
-        fix = "write a caption, or take an example"
-        require(not self.empty, CaptionError, "words to start from", "an empty box", fix)
         numbers = {name: read_number(name, getattr(self, name)) for name in NUMBERS}
         seed = state.read_seed(self.seed, kept or bool(self.keep))
-        steering = self.steering or Steering()
         return Request(
-            caption=str(self.caption),
+            caption=self.caption,
             seeds=(seed,),
             strategy=str(self.comparison if self.source == "retrieved" else self.source),
             k=int(numbers["k"]),
-            variations=steering.steps_from(seed, bool(self.keep)),
+            variations=self.steering.steps_from(seed, bool(self.keep)),
             memory=numbers["share"],
             guidance=numbers["guidance"],
             best_of=int(numbers["tries"]),
@@ -124,17 +128,15 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
     From then on the recipe's checkpoint is in use. Nothing is pinned: its references are begun from.
     """
     state.choose(model_of(recipe))
-    taken = steering.release().hold(recipe)
+    taken = replace(steering.release(), shown=recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
-    compared = recipe.strategy in dict(RULES).values()
+    source = {"source": recipe.strategy}
+    if recipe.strategy in dict(RULES).values():
+        source = {"source": "retrieved", "comparison": recipe.strategy}
     return {
         "caption": recipe.caption,
-        **(
-            {"source": "retrieved", "comparison": recipe.strategy}
-            if compared
-            else {"source": recipe.strategy}
-        ),
+        **source,
         "k": read_number("k", len(recipe.neighbours) or recipe.k),
         "seed": str(recipe.seed) if noise else "",
         "keep": noise,
@@ -153,7 +155,7 @@ def model_of(recipe: Recipe) -> str:
     return recipe.checkpoint if recipe.checkpoint in state.shelf().folders else state.chosen()
 
 
-class Compose(Parts):
+class Compose(SimpleNamespace):
     """The page's components by their names: `compose.caption`, for tabs to listen to.
 
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
@@ -165,14 +167,51 @@ class Compose(Parts):
     """
 
     @property
-    def whole_query(self) -> list[gr.blocks.Block]:
+    def whole_query(self) -> list[Any]:
         """All that a picture is made from: a `Query`."""
         return self.named(*Query._fields)
 
-    @property
-    def question(self) -> list[gr.blocks.Block]:
-        """What the preview of the references depends on."""
-        return self.named("caption", "source", "comparison", "k", "steering")
+    def named(self, *names: object) -> list[Any]:
+        """Return the components of these names; a component is its own."""
+        return [vars(self)[each] if isinstance(each, str) else each for each in names]
+
+    def on(
+        self,
+        trigger: Any,
+        handler: Callable[..., Any],
+        given: Sequence[object],
+        changed: Sequence[object],
+        **how: Any,
+    ) -> Any:
+        """Let a handler answer a trigger, or several, as `QUEUED` unless `how` says otherwise.
+
+        It is `given` the values of components, and answers with those of the `changed` ones in their order,
+        or with some by name. What goes wrong is told in the status; a tab's own panels then show again what
+        they began with, and the page's components by name stay as they are.
+        """
+        parts, outputs = vars(self), self.named(*changed)
+        begun = {each: each.value for each in outputs if each not in set(parts.values())}
+
+        def placed(made: Any) -> Any:
+            return {parts[name]: value for name, value in made.items()} if isinstance(made, dict) else made
+
+        @wraps(handler)
+        def once(*values: Any) -> Any:
+            try:
+                return placed(handler(*values))
+            except MemDrivenError as error:
+                return begun | {self.status: failure(error)}
+
+        @wraps(handler)
+        def often(*values: Any) -> Iterator[Any]:
+            try:
+                yield from map(placed, handler(*values))
+            except MemDrivenError as error:
+                yield begun | {self.status: failure(error)}
+
+        answer = often if isgeneratorfunction(handler) else once
+        listen = partial(gr.on, trigger) if isinstance(trigger, list) else trigger
+        return listen(answer, self.named(*given), outputs, **(how or QUEUED))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -228,7 +267,7 @@ def _unfolding(title: str, *content: str) -> str:
 
 def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
-    words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
+    words = sorted(word for word in state.pipeline().vocabulary.words if word.isalpha())
     subject = state.subject()
     about = f" about {subject.removesuffix('s')}s" if subject else ""
     buttons = (button(word, "md-word", data_word=word) for word in words)
@@ -322,33 +361,25 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 column.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             column.status = panel(status(READY), elem_id="status")
-            column.place = panel(elem_id="place", js_on_load=queue.PRESSES)
+            column.place = panel(elem_id="place", js_on_load=script("place.js"))
         with gr.Column(elem_id="folds"):
             with fold("memory", "Memory"):
-                column.checkpoint = gr.Dropdown(
-                    offered,
-                    value=state.shelf().default,
-                    label="Model and memory",
-                    elem_id="checkpoint",
-                    filterable=False,
-                    visible=len(offered) > 1,
+                label, first, several = "Model and memory", state.shelf().default, len(offered) > 1
+                column.checkpoint = choice(
+                    gr.Dropdown, "checkpoint", label, offered, value=first, visible=several
                 )
                 column.facts = panel(facts(), elem_id="facts")
-                column.source = gr.Radio(
-                    [(label, name) for name, (label, _) in SOURCES.items()],
-                    elem_id="source",
-                    label="Where the reference comes from",
-                    show_label=False,
-                    value="retrieved" if strategy in rules else strategy,
+                sources = ((label, name) for name, (label, _) in SOURCES.items())
+                label, first = (
+                    "Where the reference comes from",
+                    "retrieved" if strategy in rules else strategy,
+                )
+                column.source = choice(
+                    gr.Radio, "source", label, sources, value=first, show_label=False, elem_classes=None
                 )
                 column.hint = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
-                column.comparison = gr.Dropdown(
-                    list(RULES),
-                    elem_id="comparison",
-                    label="Match memories by",
-                    value=strategy if strategy in rules else rules[0],
-                    filterable=False,
-                )
+                label, first = "Match memories by", strategy if strategy in rules else rules[0]
+                column.comparison = choice(gr.Dropdown, "comparison", label, RULES, value=first)
                 label = "Try several references, keep the best"
                 column.tries = slider("tries", label, 1, most, tries, visible=state.offers_tries())
                 info = "Higher follows your words where the memory disagrees."
@@ -372,19 +403,12 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
                 gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
-                column.mirror = gr.Radio(
-                    [("from the seed", ""), ("off", "no"), ("on", "yes")],
-                    value="",
-                    label="Mirror the memory, left to right",
-                    elem_id="mirror",
-                    elem_classes="md-choice",
-                )
-                column.window = gr.Dropdown(
-                    [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")],
-                    value="",
-                    label="Part of the memory that is seen (left, top, side)",
-                    elem_id="window",
-                    allow_custom_value=True,
+                label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
+                column.mirror = choice(gr.Radio, "mirror", label, [FREE, *sides], value="")
+                label = "Part of the memory that is seen (left, top, side)"
+                parts = [FREE, ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
+                column.window = choice(
+                    gr.Dropdown, "window", label, parts, value="", allow_custom_value=True, filterable=True
                 )
             with fold("experiments", "Experiments"):
                 low, high, _ = state.limits("k")
@@ -398,7 +422,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
-    column.on(column.source.change, show_source, ("source",), set_by_source, **BESIDE)
+    column.on(column.source.change, show_source, ["source"], set_by_source, **BESIDE)
     # What is in use changed, by the choice or by a recipe.
     column.facts.change(
         lambda: (chips(), known_words(), gr.Textbox(placeholder=_examples(1))),

@@ -34,8 +34,9 @@ from fastapi import HTTPException, Request
 from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
+from memdriven.errors import MemDrivenError
 from memdriven.ui import gr, session, state
-from memdriven.ui.html import PRESS, Parts, status
+from memdriven.ui.html import PRESS, QUEUED, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
 
 SESSION = 8
@@ -98,10 +99,6 @@ class FairQueue(queueing.Queue):
         called = self.blocks.fns.get(body.fn_index)
         if called is None:
             raise HTTPException(404, NO_FUNCTION)
-        if called.api_visibility == "private" and not called.collects_event_data:
-            for event in self._waiting():
-                if event.fn is called and event.session_hash == body.session_hash:
-                    self._end(event)
         follows = called.concurrency_id == PLACES
         alike = [event for event in self._waiting() if (event.concurrency_id == PLACES) == follows]
         waiting = [event for event in alike if _address(event.request) == _address(request)]
@@ -119,6 +116,7 @@ class FairQueue(queueing.Queue):
             body.data += [None if each is Parameter.empty else each for each in left_out]
         self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
         queued = await super().push(body, request, username)
+        self._replace(self.event_ids_to_events.get(str(queued[1])))
         if body.session_hash in StreamEnds.left:
             with suppress(TimeoutError):
                 await asyncio.wait_for(StreamEnds.left[body.session_hash].wait(), FAREWELL)
@@ -171,6 +169,16 @@ class FairQueue(queueing.Queue):
     def _heard(self, event: queueing.Event) -> bool:
         box = self.pending_messages_per_session.get(event.session_hash)
         return isinstance(box, Mailbox) and box.read
+
+    def _replace(self, pressed: queueing.Event | None) -> None:
+        """Let a press take the place in line of one of the same button, by the same session, that waits."""
+        if pressed and pressed.fn.api_visibility == "private" and not pressed.fn.collects_event_data:
+            line = self.event_queue_per_concurrency_id[pressed.concurrency_id].queue
+            for event in [each for each in line if each.fn is pressed.fn and each is not pressed]:
+                if event.session_hash == pressed.session_hash and pressed in line:
+                    line.remove(pressed)
+                    line.insert(line.index(event), pressed)
+                    self._end(event)
 
     def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:
         """Return the events with a listener: each address's first, that served longest ago before others."""
@@ -364,15 +372,19 @@ class Page(gr.Blocks):
             for part, value in zip(block_fn.inputs, inputs, strict=False):
                 if part in self.question:
                     asked.question[part] = state[part._id] if part.stateful else value
-            parts = (part for part in block_fn.outputs if not self._stays(newest.get(part), part, asked))
-            newest |= dict.fromkeys(parts, asked)
+            for part in block_fn.outputs:
+                if not asked.gives_way(newest.get(part), part is self.told):
+                    newest[part] = asked
             if event:
                 event.asked = asked
         ASKED.set((asked, event))
-        made = await super().process_api(block_fn, inputs, state, *given, **named)
+        try:
+            made = await super().process_api(block_fn, inputs, state, *given, **named)
+        except MemDrivenError as error:  # of an endpoint; the page's own handlers tell theirs in the status
+            raise gr.Error(str(error), print_exception=False) from error
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
-                if self._stays(newest.get(part), part, asked):
+                if asked.gives_way(newest.get(part), part is self.told):
                     made["data"][place] = SKIP
         return made
 
@@ -388,15 +400,12 @@ class Page(gr.Blocks):
             for place, (part, value) in enumerate(zip(parts, values, strict=True)):
                 if isinstance(value, Enum):  # a generator's end
                     continue
-                if stopped or self._stays(self.newest[state].get(part), part, asked):
+                if stopped or asked.gives_way(self.newest[state].get(part), part is self.told):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
                     asked.question[part] = value
             predictions = values[0] if len(parts) == 1 else values
         return await super().postprocess_data(block_fn, predictions, state)
-
-    def _stays(self, there: Asked | None, part: gr.blocks.Block, asked: Asked) -> bool:
-        return asked.gives_way(there, part is self.told)
 
 
 async def typed() -> Any:
@@ -413,24 +422,6 @@ PLACES = "line"
 """Queue group of those who ask for their place."""
 FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
-PRESSES = """
-document.addEventListener('click', event => {
-  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
-      '[data-times], [data-export], [data-act]')) {
-    const line = document.querySelector('#status .html-container');
-    const before = line.innerHTML;
-    setTimeout(() => {
-      if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
-        trigger('submit');
-    }, 400);
-  }
-});
-"""
-"""Asks for the place in line where a press has not been heard of after 0.4 s.
-
-The browser runs what listens to one press one after the other, so that what must run beside the
-painting needs a listener of its own.
-"""
 
 
 async def follow() -> AsyncIterator[str]:
@@ -447,17 +438,9 @@ async def follow() -> AsyncIterator[str]:
 
 
 def tell(line: gr.HTML) -> None:
-    """Let a panel, made with `PRESSES`, tell each visitor's place."""
-    line.submit(
-        follow,
-        None,
-        line,
-        trigger_mode="once",
-        show_progress="hidden",
-        concurrency_id=PLACES,
-        concurrency_limit=FOLLOWERS,
-        api_visibility="private",
-    )
+    """Let a panel with `place.js` tell each visitor's place."""
+    own = {"trigger_mode": "once", "concurrency_id": PLACES, "concurrency_limit": FOLLOWERS}
+    line.submit(follow, None, line, **{**QUEUED, **own})
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -470,7 +453,7 @@ def stop(shown: Shown, giving: gr.blocks.Block | None = None) -> None:
         each.stop(session(), shown, giving)
 
 
-def stop_with(column: Parts) -> None:
+def stop_with(column: SimpleNamespace) -> None:
     """Let the column's button end what its visitor asked for; what is painted of it stays.
 
     The checkpoint is that in use, whatever was chosen, and no file from before is saved once more.

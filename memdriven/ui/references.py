@@ -12,14 +12,15 @@ from functools import lru_cache
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.errors import MemDrivenError, RetrievalError, WordlessCaptionError
 from memdriven.explore.compare import carries
+from memdriven.memory.bank import MemoryBank
 from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Prepared, Retrieval, Tried
-from memdriven.pipeline.request import CONTROLS, Request
+from memdriven.pipeline.request import CONTROLS, Reference, Request
 from memdriven.ui import state
 from memdriven.ui.html import CARD_ALT, READY, button, data_uri, failure, image_uri, status, tag, text
 from memdriven.ui.query import Query
-from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons, steered_line
+from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons
 
 MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 MEMORY_ERROR = "No references for this caption."
@@ -55,14 +56,13 @@ def read(*query: object) -> Request:
     return select(asked.request(kept=True), asked.steering).request
 
 
-def select(request: Request, steering: Steering | None = None) -> Selection:
+def select(request: Request, steering: Steering) -> Selection:
     """Return the references in use and those next in line, after a visitor's wishes.
 
     With `best_of` above k the references are chosen by the pictures that they give. What is steered by
-    hand begins from those that are shown (`Steering.shown`).
+    hand begins from those that are shown (`held`).
     """
     pipe, strategy, k = state.pipeline(), request.strategy or "", request.k or 1
-    steering = steering or Steering()
     # What is masked may be of another model's memory.
     masked = tuple(set(steering.masks).intersection(pipe.bank.ids))
     request = replace(request, exclude=masked, images=steering.guests)
@@ -70,14 +70,14 @@ def select(request: Request, steering: Steering | None = None) -> Selection:
         return Selection(request, pipe.retrieve(request), (), steering)
     with pipe.turn:
         line = _in_line(request, steering)
-        held, found = steering.held(request.caption, strategy, k), line
+        begun, found = held(steering, request.caption, strategy, k), line
         tried: tuple[Tried, ...] = ()
         fill = 0 if steering.alone else max(0, k - len(steering.pins))
         if request.best_of > k and strategy not in CONTROLS and steering.like is None and fill:
             chosen = pipe.prepare(request)
             found, tried = chosen.retrieval, chosen.tried
-        if steering.active or held:
-            others = [each for each in held or found.shares if each.id not in steering.pins]
+        if steering.active or begun:
+            others = [each for each in begun or found.shares if each.id not in steering.pins]
             mixed = steering.mix(others[:fill])
             request = replace(request, k=max(1, len(mixed)), references=mixed)
             found = pipe.retrieve(request)
@@ -87,6 +87,16 @@ def select(request: Request, steering: Steering | None = None) -> Selection:
             used = tuple(replace(each, weight=each.weight / whole) for each in line[:k])
             found = replace(line, k=k, neighbours=used)
     return _placed(request, found, line, steering, tried)
+
+
+def held(steering: Steering, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
+    """Return the shown picture's references to begin from; none for other words, or where one is masked."""
+    shown = steering.shown
+    if shown is None or steering.like or (shown.caption, shown.strategy) != (caption, strategy):
+        return ()
+    references = shown.references or ()
+    masked = any(each.id in steering.masks for each in references)
+    return () if masked or len(references) != k else references
 
 
 def again(prepared: Prepared, steering: Steering | None = None) -> Selection:
@@ -192,6 +202,30 @@ def memory_panel(
     return panel
 
 
+def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> str:
+    """Return what was done by hand, each with a way back; nothing when nothing was."""
+    if not (steering.active or held(steering, retrieval.caption, retrieval.strategy, len(retrieval))):
+        return ""
+    line = tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))
+    if steering.like is not None:
+        line += _undo("unlike", "", "Look-alikes of one reference", "back to the words")
+    for name in steering.masks:
+        if name in bank:
+            row = bank.index_of(name)
+            caption, source = bank.items[row].captions[0], data_uri(bank.thumbnail_bytes(row))
+            picture = tag("img", src=source, alt=caption, width=28, height=28)
+            line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
+        else:  # of another model's memory
+            line += _undo("mask", name, f"Excluded: {name}", f"Allow {name} again")
+    return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
+
+
+def _undo(act: str, item: str, label: str, hint: str, picture: str = "") -> str:
+    words = text(label) + picture + tag("span", "\u00d7", aria_hidden="true")
+    does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
+    return tag("button", words, type="button", class_="md-undo", **does)
+
+
 def note(message: str) -> str:
     """Return a quiet line for a panel that has nothing to show."""
     return tag("p", text(message), class_="md-note")
@@ -268,7 +302,7 @@ def mark_words(
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
     has, bank = None, state.pipeline().bank
     with suppress(MemDrivenError):  # an image of the visitor's own
-        has = carries(retrieval.named, bank.item(bank.index_of(neighbour.id)))
+        has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
     score: str | None = None
     if has is not None:
         percent = 100 * has[0] / has[1]

@@ -212,16 +212,12 @@ def free_port(host: str, wanted: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, wanted))
             return int(probe.getsockname()[1])
-    except socket.gaierror:
-        problem = "no such name"
-    except UnicodeError:
-        problem = "no name that can be looked up"
-    except OSError as error:
-        if error.errno not in NOT_OURS:
+    except (OSError, UnicodeError) as error:
+        known = isinstance(error, UnicodeError | socket.gaierror) or error.errno in NOT_OURS
+        if not known:
             raise
-        problem = "not an address of this machine"
-    fix = "use 127.0.0.1, or 0.0.0.0 to let other machines in"
-    raise ConfigError("--host: an address of this machine", f"{host}: {problem}", fix)
+        fix = "use 127.0.0.1, or 0.0.0.0 to let other machines in"
+        raise ConfigError("--host: an address of this machine", f"{host}: {error}", fix) from None
 
 
 def _is_number(host: str) -> bool:

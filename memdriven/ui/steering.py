@@ -23,16 +23,14 @@ import torch
 from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
-from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError, require
-from memdriven.memory.bank import MemoryBank
 from memdriven.memory.features import encode_v
 from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
-from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Recipe, Reference, UserImage, Variation
-from memdriven.ui.html import act_button, button, data_uri, image_uri, tag, text
+from memdriven.ui.html import act_button, button, image_uri, tag, text
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -71,19 +69,6 @@ class Steering:
     def owns(self, item: object) -> bool:
         """Return whether something from the page is the id of one of the tab's own images."""
         return any(guest.id == item for guest in self.guests)
-
-    def hold(self, recipe: Recipe) -> Self:
-        """Begin from a picture's references, as long as words, strategy and their number stay."""
-        return replace(self, shown=recipe)
-
-    def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
-        """Return the references to begin from; none for other words, or where one is masked."""
-        shown = self.shown
-        if shown is None or self.like or (shown.caption, shown.strategy) != (caption, strategy):
-            return ()
-        references = shown.references or ()
-        masked = any(each.id in self.masks for each in references)
-        return () if masked or len(references) != k else references
 
     def pin(self, item: str) -> Self:
         """Pin an item, or release it when it is pinned."""
@@ -194,7 +179,7 @@ MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
 VGG_FIX = (
-    f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
+    f"set {Vgg16Features.VARIABLE} to a local weight file, or run once, connected: python -c "
     '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
 )
 SIDE, THUMBNAIL = 256, 96
@@ -244,7 +229,7 @@ def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
 
 def weight_file() -> Path | None:
     """Return the feature network's weights on this machine, or None; nothing is downloaded."""
-    if named := os.environ.get(WEIGHTS_VARIABLE):
+    if named := os.environ.get(Vgg16Features.VARIABLE):
         return Path(named)
     cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
     return min(cached, default=None)
@@ -300,30 +285,6 @@ def card_action(act: str, neighbour: Neighbour, steering: Steering) -> str:
     if act == "pin" and pressed:
         label = "Pinned"
     return act_button(act, label, neighbour.caption, why, pressed, data_id=neighbour.id)
-
-
-def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> str:
-    """Return what was done by hand, each with a way back; nothing when nothing was."""
-    if not (steering.active or steering.held(retrieval.caption, retrieval.strategy, len(retrieval))):
-        return ""
-    line = tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))
-    if steering.like is not None:
-        line += _undo("unlike", "", "Look-alikes of one reference", "back to the words")
-    for name in steering.masks:
-        if name in bank:
-            row = bank.index_of(name)
-            caption, source = bank.item(row).captions[0], data_uri(bank.thumbnail_bytes(row))
-            picture = tag("img", src=source, alt=caption, width=28, height=28)
-            line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
-        else:  # of another model's memory
-            line += _undo("mask", name, f"Excluded: {name}", f"Allow {name} again")
-    return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
-
-
-def _undo(act: str, item: str, label: str, hint: str, picture: str = "") -> str:
-    words = text(label) + picture + tag("span", "\u00d7", aria_hidden="true")
-    does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
-    return tag("button", words, type="button", class_="md-undo", **does)
 
 
 def own_panel(steering: Steering) -> str:

@@ -17,6 +17,5 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train_per_species=2,
         test_per_species=1,
         validation_per_species=0,
-        progress=False,
         species_limit=2,
     )

@@ -36,7 +36,6 @@ def _make(out: Path, workers: int = 0) -> Path:
         train_per_species=2,
         test_per_species=1,
         validation_per_species=1,
-        progress=False,
         species_limit=1,
     )
 
@@ -111,13 +110,7 @@ def test_another_rendering_takes_the_header_away_first(
 ) -> None:
     """A set that is cut short while it becomes another one is none, rather than a mixture."""
     out = tmp_path / "aviary"
-    few = {
-        "train_per_species": 1,
-        "test_per_species": 1,
-        "validation_per_species": 0,
-        "species_limit": 1,
-        "progress": False,
-    }
+    few = {"train_per_species": 1, "test_per_species": 1, "validation_per_species": 0, "species_limit": 1}
     first, second = (Rendering(image_size=16, workers=0, seed=seed) for seed in (0, 1))
     prepare_aviary(out, first, **few)
     assert len(PreparedDataset.open(out)) == 2
@@ -154,7 +147,7 @@ def test_numbers_that_cannot_be_are_told_before_anything_is_rendered(
         elif name == "per_image":
             Recolouring(per_image=value)
         else:
-            prepare_aviary(tmp_path / "out", progress=False, **{name: value})
+            prepare_aviary(tmp_path / "out", **{name: value})
     assert not (tmp_path / "out").exists()
 
 
@@ -168,15 +161,15 @@ def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/a.txt").write_text("dear")
     with pytest.raises(DataError, match="something else"):
-        prepare_aviary(tmp_path / "letters", progress=False, species_limit=1)
+        prepare_aviary(tmp_path / "letters", species_limit=1)
     write_world(tmp_path / "squares", train=2, test=1)
     with pytest.raises(DataError, match="small-world"):
-        prepare_aviary(tmp_path / "squares", progress=False, species_limit=1)
+        prepare_aviary(tmp_path / "squares", species_limit=1)
 
 
 def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> None:
     how = Recolouring(per_image=3, image_size=64, workers=0)
-    out = prepare_recoloured(base, tmp_path / "wishes", how, progress=False)
+    out = prepare_recoloured(base, tmp_path / "wishes", how)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert 6 <= len(made) <= 12
     assert {item.memory for item in made.items} == {item.id for item in memories}
@@ -187,19 +180,19 @@ def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> 
         assert made.load_image(item).size == (64, 64)
     files = {path: path.read_bytes() for path in sorted(out.rglob("*.webp"))}
     (out / made.items[0].file).unlink()
-    prepare_recoloured(base, out, how, progress=False)
+    prepare_recoloured(base, out, how)
     assert {path: path.read_bytes() for path in sorted(out.rglob("*.webp"))} == files
 
 
 def test_only_rendered_birds_can_be_recoloured(tmp_path: Path) -> None:
     write_world(tmp_path / "photos", train=2, test=1)
     with pytest.raises(DataError, match="rendered birds"):
-        prepare_recoloured(tmp_path / "photos", tmp_path / "out", progress=False)
+        prepare_recoloured(tmp_path / "photos", tmp_path / "out")
 
 
 def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp_path: Path) -> None:
     out, how = tmp_path / "settings", Resettings(per_image=2, image_size=16, workers=0)
-    prepare_resettings(base, out, how, progress=False)
+    prepare_resettings(base, out, how)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert {item.memory for item in made.items} <= {item.id for item in memories}
     assert 5 <= len(made) <= 8
@@ -211,7 +204,7 @@ def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp
         assert made.load_image(item).size == (16, 16)
     assert (made.header["plumage"], made.header["places"]) == (0.25, 0.4)
     written = (out / "items.jsonl").read_bytes()
-    prepare_resettings(base, out, how, progress=False)
+    prepare_resettings(base, out, how)
     assert (out / "items.jsonl").read_bytes() == written
 
 

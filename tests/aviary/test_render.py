@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
 from memdriven.aviary.render import GAP, choose_birds, contact_sheet, render_birds
 from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
+from memdriven.aviary.world import PLANS, SETTINGS
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
@@ -36,6 +36,7 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
         plump=1.0,
         fill=0.85,
         shift=(0.0, 0.0),
+        setting=SETTINGS[place][0],
     )
 
 

@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 
-from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.species import (
     ATTRIBUTES,
     COLOURED_MARKINGS,
@@ -20,6 +19,7 @@ from memdriven.aviary.species import (
     sample_bird,
     stream,
 )
+from memdriven.aviary.world import PLANS
 
 SPECIES = all_species()
 TRAIN_SPECIES = 150

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from memdriven.aviary.captions import COLOUR_WORDS
 from memdriven.aviary.plumage import PART
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.scene import SETTINGS, choose_setting
 from memdriven.aviary.species import (
     ATTRIBUTES,
     BACKGROUNDS,
@@ -23,6 +22,7 @@ from memdriven.aviary.species import (
     sample_bird,
 )
 from memdriven.aviary.wishes import NUMBERS, background, recolouring, resetting
+from memdriven.aviary.world import SETTINGS
 
 SEEN = [*PLUMAGE, "beak_color", "beak_shape", "size", "body_plan", "pose", "background"]
 
@@ -52,7 +52,7 @@ def test_only_what_the_caption_names_changes() -> None:
         ]
         assert all(len(shades) <= 1 for shades in by_name), "parts of one colour match"
         assert (after.azimuth, after.noise, after.fill) == (bird.azimuth, bird.noise, bird.fill)
-        assert choose_setting(after) is choose_setting(bird), "the place stays"
+        assert after.setting is bird.setting, "the place stays"
         for name in PLUMAGE:
             if name in made.names:
                 assert any(word in made.caption for word in COLOUR_WORDS[made.names[name]])

@@ -30,7 +30,7 @@ def _jsonl(path: Path, rows: list[Any]) -> None:
 
 
 def _prepare(source: Path, out: Path, **options: Any) -> PreparedDataset:
-    return prepare_folder(source, out, image_size=32, progress=False, **options)
+    return prepare_folder(source, out, image_size=32, **options)
 
 
 def test_captions_as_text_lists_and_several_rows(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     _jsonl(source / "metadata.jsonl", [GOOD])
     for size in (0, -5, 10**6):
         with pytest.raises(DataError, match="image size"):
-            prepare_folder(source, tmp_path / "out", image_size=size, progress=False)
+            prepare_folder(source, tmp_path / "out", image_size=size)
 
 
 def test_roots_as_archives_have_them(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.data import layouts
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
 def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
     layouts.write_cub(tmp_path / "cub")
-    data = prepare_cub(tmp_path / "out", archive=pack(tmp_path / "cub"), image_size=24, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=pack(tmp_path / "cub"), image_size=24)
     assert [(i.id, i.split, i.class_id, i.class_name, i.box) for i in data.items] == [
         ("Auk_0001_2", "test", 0, "Auk", (10.0, 10.0, 20.0, 10.0)),
         ("Gull_0001_3", "train", 1, "Gull", (0.0, 0.0, 60.0, 40.0)),
@@ -44,7 +44,7 @@ def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path
 
 def test_the_bird_fills_two_thirds_of_its_crop(tmp_path: Path) -> None:
     layouts.write_cub(tmp_path / "cub")
-    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=60, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=60)
     pixels = np.asarray(data.load_image(data.items[0])).astype(int)
     red = (pixels[..., 0] > 170) & (pixels[..., 1] < 60)
     rows, columns = red.any(axis=1).nonzero()[0], red.any(axis=0).nonzero()[0]
@@ -59,13 +59,9 @@ def test_the_captions_may_lie_apart(tmp_path: Path) -> None:
     layouts.write_cub(tmp_path / "cub")
     shutil.move(tmp_path / "cub/cvpr2016_cub", tmp_path / "reed")
     with pytest.raises(DataError, match=r"cvpr2016_cub\.tar\.gz .* --captions PATH"):
-        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"])
     data = prepare_cub(
-        tmp_path / "out",
-        archive=[tmp_path / "cub"],
-        captions=[tmp_path / "reed"],
-        image_size=16,
-        progress=False,
+        tmp_path / "out", archive=[tmp_path / "cub"], captions=[tmp_path / "reed"], image_size=16
     )
     assert len(data) == 2
 
@@ -75,15 +71,15 @@ def test_class_lists_in_the_archive_decide(tmp_path: Path) -> None:
     reed = tmp_path / "cub/cvpr2016_cub"
     layouts.write_text(reed / "testclasses.txt", "002.Gull\n")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n")
-    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16)
     assert [item.split for item in data.items] == ["train", "test"]
     assert data.header["notes"][0].endswith("testclasses.txt")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n002.Gull\n")
     with pytest.raises(DataError, match=r"shared ones, e\.g\. 2"):
-        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"])
     layouts.write_text(reed / "testclasses.txt", "\n")
     with pytest.raises(DataError, match="no class"):
-        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"])
 
 
 def test_cub_names_what_is_missing_or_wrong(tmp_path: Path) -> None:
@@ -92,7 +88,7 @@ def test_cub_names_what_is_missing_or_wrong(tmp_path: Path) -> None:
 
     def refused(message: str, archive: Path = tmp_path / "cub") -> None:
         with pytest.raises(DataError, match=message):
-            prepare_cub(tmp_path / "out", archive=[archive], progress=False)
+            prepare_cub(tmp_path / "out", archive=[archive])
 
     (official / "image_class_labels.txt").write_text("1 1\n2 3\n")
     refused("class 3 of 2")
@@ -117,23 +113,23 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
     archive, reed = layouts.as_archives(tmp_path / "cub")
     asked: list[Path] = []
 
-    def fetch(files: list[Remote], folder: Path, progress: bool) -> list[Path]:
+    def fetch(files: list[Remote], folder: Path) -> list[Path]:
         assert [file.name for file in files] == ["CUB_200_2011.tgz"]
         asked.append(folder)
         return [archive]
 
     monkeypatch.setattr("memdriven.data.photos.fetch_all", fetch)
     with pytest.raises(DataError, match=r"drive\.google\.com.*no such file in .*archives"):
-        prepare_cub(tmp_path / "data/out", progress=False)
+        prepare_cub(tmp_path / "data/out")
     assert not asked
     with pytest.raises(DataError, match="nothing there"):
-        prepare_cub(tmp_path / "data/out", captions=[tmp_path / "gone.tgz"], progress=False)
+        prepare_cub(tmp_path / "data/out", captions=[tmp_path / "gone.tgz"])
     assert not asked
-    data = prepare_cub(tmp_path / "data/out", captions=[reed], image_size=16, progress=False)
+    data = prepare_cub(tmp_path / "data/out", captions=[reed], image_size=16)
     assert asked.pop() == tmp_path / "data/archives"
     assert len(data) == 2
     shutil.copy(reed, tmp_path / "cvpr2016_cub.tar.gz")
-    prepare_cub(tmp_path / "data/out", downloads=tmp_path, image_size=16, progress=False)
+    prepare_cub(tmp_path / "data/out", downloads=tmp_path, image_size=16)
     assert asked == [tmp_path]
 
 
@@ -151,9 +147,9 @@ def test_a_box_that_shows_nothing_of_its_picture_is_refused(tmp_path: Path, box:
     layouts.write_cub(tmp_path / "cub")
     (tmp_path / "cub/CUB_200_2011/bounding_boxes.txt").write_text(f"1 {box}\n2 -20 -20 60 60\n")
     with pytest.raises(DataError, match=r"within the 60 x 40 px of .*Auk_0001_2\.jpg"):
-        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16)
     (tmp_path / "cub/CUB_200_2011/bounding_boxes.txt").write_text("1 -20 -20 25 25\n2 59 39 60 60\n")
-    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16)
     assert all(np.asarray(data.load_image(item)).mean() > 40 for item in data.items), "clipped, not black"
 
 
@@ -164,9 +160,7 @@ def test_what_a_mac_packs_beside_the_captions_is_no_caption(tmp_path: Path) -> N
         mirror = tmp_path / "f/__MACOSX" / path.relative_to(tmp_path / "f")
         mirror.parent.mkdir(parents=True, exist_ok=True)
         mirror.write_bytes(b"\0\5\x16\7")
-    assert (
-        len(prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], image_size=16, progress=False)) == 2
-    )
+    assert len(prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], image_size=16)) == 2
 
 
 def test_numbers_and_names_without_end_are_refused(tmp_path: Path) -> None:
@@ -175,18 +169,18 @@ def test_numbers_and_names_without_end_are_refused(tmp_path: Path) -> None:
     layouts.write_text(long / "image_00002.txt", "x\n")
     layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "9" * 5000 + "\n")
     with pytest.raises(DataError):
-        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
     layouts.write_cub(tmp_path / "cub")
     (tmp_path / "cub/CUB_200_2011/images.txt").write_text(f"1 001.Auk/{'a' * 300}.jpg\n")
     with pytest.raises(DataError):
-        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"])
     layouts.write_coco(tmp_path / "coco")
     listing = tmp_path / "coco/annotations/captions_train2014.json"
     for number in ("1" + "0" * 300, "1" + "0" * 5000, "1e999", "NaN", "-1"):
         images = f'{{"images": [{{"id": {number}, "file_name": "a.jpg"}}], "annotations": []}}'
         listing.write_text(images)
         with pytest.raises(DataError, match="annotations again"):
-            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
+            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"])
 
 
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
@@ -197,7 +191,7 @@ def test_flowers_from_every_packing(
     layouts.write_flowers(tmp_path / "f")
     if lists:
         layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "class_00006\n")
-    data = prepare_flowers(tmp_path / "out", archive=pack(tmp_path / "f"), image_size=16, progress=False)
+    data = prepare_flowers(tmp_path / "out", archive=pack(tmp_path / "f"), image_size=16)
     assert len(data.classes) == 102
     first = data.items[0]
     assert (first.id, first.class_id, first.split, first.box) == ("image_00001", 4, split, None)
@@ -208,15 +202,11 @@ def test_flowers_with_the_captions_apart(tmp_path: Path) -> None:
     layouts.write_flowers(tmp_path / "f")
     shutil.move(tmp_path / "f/cvpr2016_flowers", tmp_path / "reed")
     with pytest.raises(DataError, match=r"cvpr2016_flowers\.tar\.gz .* --captions"):
-        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
     with pytest.raises(DataError, match="browsers only"):
-        prepare_flowers(tmp_path / "out", progress=False)
+        prepare_flowers(tmp_path / "out")
     data = prepare_flowers(
-        tmp_path / "out",
-        archive=[tmp_path / "f"],
-        captions=[tmp_path / "reed"],
-        image_size=16,
-        progress=False,
+        tmp_path / "out", archive=[tmp_path / "f"], captions=[tmp_path / "reed"], image_size=16
     )
     assert len(data) == 2
 
@@ -225,17 +215,17 @@ def test_flowers_without_a_photo_or_with_a_strange_class(tmp_path: Path) -> None
     layouts.write_flowers(tmp_path / "f")
     layouts.write_text(tmp_path / "f/cvpr2016_flowers/text_c10/class_00103/image_00002.txt", "x\n")
     with pytest.raises(DataError, match="class_00103"):
-        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
     (tmp_path / "f/jpg/image_00001.jpg").unlink()
     with pytest.raises(DataError, match="image_00001"):
-        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
 def test_coco_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
     layouts.write_coco(tmp_path / "coco")
-    data = prepare_coco(tmp_path / "out", archive=pack(tmp_path / "coco"), image_size=16, progress=False)
+    data = prepare_coco(tmp_path / "out", archive=pack(tmp_path / "coco"), image_size=16)
     assert [(i.id, i.split, len(i.captions)) for i in data.items] == [
         ("train2014-000000000009", "train", 5),
         ("val2014-000000000042", "test", 5),
@@ -246,7 +236,7 @@ def test_coco_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Pat
 def test_coco_is_downloaded_without_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.write_coco(tmp_path / "coco")
 
-    def fetch(files: list[Remote], folder: Path, progress: bool) -> list[Path]:
+    def fetch(files: list[Remote], folder: Path) -> list[Path]:
         assert folder == tmp_path / "data/archives"
         assert [file.name for file in files] == [
             "train2014.zip",
@@ -256,19 +246,19 @@ def test_coco_is_downloaded_without_an_archive(tmp_path: Path, monkeypatch: pyte
         return layouts.as_archives(tmp_path / "coco")
 
     monkeypatch.setattr("memdriven.data.photos.fetch_all", fetch)
-    assert len(prepare_coco(tmp_path / "data/coco", image_size=16, progress=False)) == 2
+    assert len(prepare_coco(tmp_path / "data/coco", image_size=16)) == 2
 
 
 def test_coco_with_damaged_annotations_or_missing_photos(tmp_path: Path) -> None:
     layouts.write_coco(tmp_path / "coco")
     shutil.rmtree(tmp_path / "coco/val2014")
     with pytest.raises(DataError, match="whole of val2014"):
-        prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
+        prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"])
     listing = tmp_path / "coco/annotations/captions_train2014.json"
     for content in ('{"images": 3', '{"images": [], "annotations": [{"image_id": []}]}', "[]"):
         layouts.write_text(listing, content)
         with pytest.raises(DataError, match="annotations again"):
-            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
+            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"])
     assert not (tmp_path / "out").exists()
 
 
@@ -307,18 +297,18 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 
 def _remote(host: ThreadingHTTPServer, place: object, name: str = "birds.tgz") -> Remote:
-    return Remote(f"http://127.0.0.1:{host.server_port}/{place}/{name}?download=1", len(CONTENT), SUM)
+    return Remote(f"http://127.0.0.1:{host.server_port}/{place}/{name}", len(CONTENT), SUM)
 
 
 def test_official_files_are_fetched_once_and_checked(host: ThreadingHTTPServer, tmp_path: Path) -> None:
     files = [_remote(host, 400_000), _remote(host, 400_000, "small.zip")]
-    paths = fetch_all(files, tmp_path / "new", progress=False)
+    paths = fetch_all(files, tmp_path / "new")
     assert [path.name for path in paths] == ["birds.tgz", "small.zip"]
     assert all(path.read_bytes() == CONTENT for path in paths)
-    assert fetch(_remote(host, "gone"), tmp_path / "new", progress=False) == paths[0], "not asked for again"
+    assert fetch(_remote(host, "gone"), tmp_path / "new") == paths[0], "not asked for again"
     paths[0].write_bytes(CONTENT[:-1])
     with pytest.raises(DataError, match=r"another file at .*birds\.tgz; what to do: remove it"):
-        fetch(files[0], tmp_path / "new", progress=False)
+        fetch(files[0], tmp_path / "new")
     assert paths[0].exists(), "it may be the user's own"
 
 
@@ -327,7 +317,7 @@ def test_a_failed_download_is_told_and_leaves_nothing(
     host: ThreadingHTTPServer, tmp_path: Path, place: object, found: str
 ) -> None:
     with pytest.raises(DataError, match=rf"birds\.tgz \(0 MB\) from http.*{found}") as caught:
-        fetch(_remote(host, place), tmp_path, progress=False)
+        fetch(_remote(host, place), tmp_path)
     assert "--archive PATH" in caught.value.fix
     assert list(tmp_path.iterdir()) == []
 
@@ -337,12 +327,12 @@ def test_a_host_that_is_down_or_falls_silent(tmp_path: Path, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.zip"
         with pytest.raises(DataError, match="timed out"):
-            fetch(Remote(url, 9, SUM), tmp_path, progress=False)
+            fetch(Remote(url, 9, SUM), tmp_path)
     with pytest.raises(DataError, match="refused"):
-        fetch(Remote(url, 9, SUM), tmp_path, progress=False)
+        fetch(Remote(url, 9, SUM), tmp_path)
     assert socket.getdefaulttimeout() is None
 
 
 def test_a_disk_without_room_is_told_before_the_download(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1000000\.0 GB of room.*--downloads"):
-        fetch_all([Remote("http://nowhere.invalid/a.zip", 10**15, SUM)], tmp_path / "new", progress=False)
+        fetch_all([Remote("http://nowhere.invalid/a.zip", 10**15, SUM)], tmp_path / "new")

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from memdriven.encoders import imagenet
-from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features, winograd_convolve, winograd_weight
+from memdriven.encoders.imagenet import Vgg16Features, winograd_convolve, winograd_weight
 from memdriven.errors import CheckpointError
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "weights" / "vgg16_features_fp16.safetensors"
@@ -83,7 +83,7 @@ def test_the_hash_names_the_float16_weights(tmp_path: Path, weights: Path) -> No
 
 
 def test_the_environment_may_name_the_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(weights))
+    monkeypatch.setenv(Vgg16Features.VARIABLE, str(weights))
     assert Vgg16Features.load().hash == Vgg16Features.load(weights).hash
 
 
@@ -136,9 +136,9 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     def offline(self: object, *args: object, **options: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", offline)
-    with pytest.raises(CheckpointError, match=WEIGHTS_VARIABLE):
+    with pytest.raises(CheckpointError, match=Vgg16Features.VARIABLE):
         Vgg16Features.load()
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", lambda self, **_: _random_state())
     assert Vgg16Features.load().hash

@@ -167,7 +167,7 @@ def test_unused_values_take_no_probability_or_score() -> None:
 def test_values_are_collected_from_records() -> None:
     records = [{"a": "y", "b": 1, "c": None, "d": [1]}, {"a": "x", "b": 1, "d": [2]}]
     assert attribute_values(records) == {"a": ("x", "y")}
-    assert attribute_values([{"flag": True}, {"flag": False}]) == {"flag": ("no", "yes")}
+    assert attribute_values([{"flag": True}, {"flag": False}]) == {"flag": ("False", "True")}
     with pytest.raises(EvaluationError, match="two or more values"):
         AttributeJudge({})
 

@@ -10,12 +10,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from memdriven.data.prepared import PreparedDataset, write_prepared
+from memdriven.encoders.damsm import load_damsm, save_damsm
 from memdriven.errors import ConfigError, DataError, EvaluationError
 from memdriven.evaluation import diversity
 from memdriven.evaluation.context import Protocol, choose_prompts
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
 from memdriven.files import sealed
+from memdriven.memory.build import build_memory
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 N = 12
@@ -222,12 +224,11 @@ def test_rows_of_other_strategies_and_of_another_memory(
         "strategy sentence-image": "sentence-image",
     }
     assert "strategy sentence-image" in found.table()
-    from memdriven.checkpoint import load_checkpoint
-    from memdriven.memory.build import build_memory
-
-    loaded = load_checkpoint(checkpoint)
+    damsm, vocabulary, config, _ = load_damsm(checkpoint)
+    config = replace(config, text=replace(config.text, max_words=4))
+    save_damsm(tmp_path / "encoders", damsm, vocabulary, config, {})
     memory, features = tmp_path / "memory", checkpoint.parent / "features"
-    build_memory(squares, features, loaded.damsm, loaded.vocabulary, memory, max_words=4, progress=False)
+    build_memory(tmp_path / "encoders", squares, features, out=memory, device="cpu", progress=False)
     other = run(checkpoint, squares, tmp_path / "a", Protocol(), memory=memory, **options)
     assert {r.memory for r in other.results} & {r.memory for r in found.results} == set()
     assert len(other.results) == 2, "measured again, for the bank is another"

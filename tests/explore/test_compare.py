@@ -121,7 +121,7 @@ def test_named_things_are_counted_by_an_items_own_attributes(aviary: MemoryDrive
 def test_a_card_says_how_much_of_what_is_named_it_has(aviary: MemoryDrivenPipeline) -> None:
     caption = "a yellow bird with a black head"
     retrieval = aviary.retrieve(caption, k=1)
-    has = carries(retrieval.named, aviary.bank.item(aviary.bank.index_of(retrieval.ids[0])))
+    has = carries(retrieval.named, aviary.bank.items[aviary.bank.index_of(retrieval.ids[0])])
     assert has is not None
     assert f"has {has[0]} of the {has[1]} things you named" in memory_panel(retrieval)
     assert "of the memory" not in memory_panel(retrieval)

@@ -50,7 +50,7 @@ def test_items_features_and_rows(world: World) -> None:
     assert bank.n == len(bank.items) == 24
     assert bank.ids == [item.id for item in train]
     for index, item in enumerate(train):
-        found = bank.item(index)
+        found = bank.items[index]
         assert (found.id, found.captions) == (item.id, item.captions)
         assert (found.class_name, found.attributes) == (item.class_name, dict(item.attributes))
         assert bank.index_of(item.id) == index

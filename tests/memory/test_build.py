@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,84 +14,73 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from memdriven.data.prepared import PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.errors import BankError, DataError
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank
+from memdriven.memory.features import FeatureStore
 from tests.memory.conftest import World, make_damsm
 from tests.small_world import write_features
 
 
-@dataclass(frozen=True)
-class Picture:
-    """What the extraction reads of an item."""
-
-    id: str
-
-
 class Album:
-    """A data set of plain coloured pictures that counts how often each is read."""
-
-    name = "album"
+    """A data set of noisy pictures that counts how often each is read, and the network that sees them."""
 
     def __init__(self, folder: Path, n: int) -> None:
-        self.path, self.reads = folder, dict[str, int]()
+        self.path, self.reads, self.network = folder, dict[str, int](), SmallNetwork()
         folder.mkdir()
-        self.items = [Picture(f"item-{index:03d}") for index in range(n)]
+        names = [f"item-{index:03d}" for index in range(n)]
+        self.items = [Item(id=name, file=f"{name}.png", split="train", captions=["a"]) for name in names]
         for index, item in enumerate(self.items):
             noise = np.random.default_rng(index).integers(0, 256, (40, 56, 3), np.uint8)
-            Image.fromarray(noise).save(self.image_path(item))
-
-    def image_path(self, item: Picture) -> Path:
-        return self.path / f"{item.id}.png"
-
-    def load_image(self, item: Picture) -> Image.Image:
-        self.reads[item.id] = self.reads.get(item.id, 0) + 1
-        try:
-            return Image.open(self.image_path(item)).convert("RGB")
-        except OSError as error:
-            raise DataError(wanted="an image", found=str(error), fix="repair it") from error
+            Image.fromarray(noise).save(folder / item.file)
+        write_prepared(folder, items=self.items, name="album", image_size=56)
 
 
 class SmallNetwork(nn.Module):
     """Stand-in for VGG: 16 x 16 blocks' mean colours, and a limit on the images it will see."""
 
-    hash = "small-network"
-
-    def __init__(self, limit: float = float("inf")) -> None:
+    def __init__(self, limit: float = float("inf"), name: str = "small-network") -> None:
         super().__init__()
-        self.register_buffer("shift", torch.full((1, 3, 1, 1), 0.4))
-        self.limit = limit
+        self.limit, self.hash = limit, name
 
     def forward(self, images: Tensor) -> Tensor:
         self.limit -= len(images)
         if self.limit < 0:
             raise KeyboardInterrupt
-        means = nn.functional.avg_pool2d(images, 16) - self.shift  # (b, 3, h, w)
-        return torch.cat([means.relu(), (-means).relu()], dim=1)
+        means = nn.functional.avg_pool2d(images, 16) - 0.4  # (b, 3, h, w)
+        return nn.functional.pad(torch.cat([means.relu(), (-means).relu()], dim=1), (0, 0, 0, 0, 0, 506))
 
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Album:
+    album, load = Album(tmp_path / "album", 11), PreparedDataset.load_image
+
+    def counted(self: PreparedDataset, item: Item) -> Image.Image:
+        album.reads[item.id] = album.reads.get(item.id, 0) + 1
+        return load(self, item)
+
     monkeypatch.setattr(build, "FEATURE_SHARD", 4)
-    return Album(tmp_path / "album", 11)
+    monkeypatch.setattr(PreparedDataset, "load_image", counted)
+    monkeypatch.setattr(build.Vgg16Features, "load", lambda weights, device: album.network)
+    return album
 
 
-def extract(album: Album, out: Path, network: nn.Module | None = None):
-    network = network or SmallNetwork()
-    return build.extract_features(album, album.items, network, out, size=32, batch=2, progress=False)
+def extract(album: Album, out: Path, network: SmallNetwork | None = None) -> FeatureStore:
+    album.network = network or SmallNetwork()
+    return build.extract_features(album.path, out, batch=2, device="cpu", progress=False)
 
 
 def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path: Path) -> None:
     store = extract(album, tmp_path / "features")
     assert len(store) == 11
-    assert store.shape == (6, 2, 2)
+    assert store.shape == (512, 16, 16)
     assert store.encoder == "small-network"
     assert store.ids == [item.id for item in album.items]
     for row, item in enumerate(album.items):
-        with Image.open(album.image_path(item)) as image:
-            square = image.crop((8, 0, 48, 40)).resize((32, 32), Image.Resampling.LANCZOS)
+        with Image.open(album.path / item.file) as image:
+            square = image.crop((8, 0, 48, 40)).resize((256, 256), Image.Resampling.LANCZOS)
         pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)[None].float() / 255
         wanted = SmallNetwork()(pixels)[0].flatten()
         found = torch.from_numpy(store[row]).flatten()
@@ -105,7 +93,7 @@ def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path
 def test_a_killed_extraction_goes_on_where_it_was(album: Album, tmp_path: Path) -> None:
     whole = extract(album, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        extract(album, tmp_path / "features", SmallNetwork(limit=8))  # one of these is the probe
+        extract(album, tmp_path / "features", SmallNetwork(limit=7))
     assert not (tmp_path / "features").exists()
     before = dict(album.reads)
     resumed = extract(album, tmp_path / "features")
@@ -137,22 +125,21 @@ def test_a_finished_store_is_not_made_again(album: Album, tmp_path: Path) -> Non
     before = dict(album.reads)
     extract(album, tmp_path / "features")
     assert album.reads == before
-    changed = SmallNetwork()
-    changed.hash = "another"
+    changed = SmallNetwork(name="another")
     assert extract(album, tmp_path / "features", changed).encoder == "another"
     assert album.reads["item-000"] == before["item-000"] + 1
 
 
 def test_a_damaged_shard_is_made_again(album: Album, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        extract(album, tmp_path / "features", SmallNetwork(limit=10))
+        extract(album, tmp_path / "features", SmallNetwork(limit=9))
     shard = tmp_path / "features.partial" / "0.bin"
     shard.write_bytes(shard.read_bytes()[:-3])
     extract(album, tmp_path / "features").verify()
 
 
 def test_an_unreadable_image_leaves_no_store(album: Album, tmp_path: Path) -> None:
-    album.image_path(album.items[5]).write_bytes(b"not an image")
+    (album.path / album.items[5].file).write_bytes(b"not an image")
     with pytest.raises(DataError, match="item-005"):
         extract(album, tmp_path / "features")
     assert not (tmp_path / "features").exists()
@@ -178,10 +165,7 @@ def test_a_full_disk_leaves_no_store_and_what_was_made_before(
     assert album.reads == before
 
 
-def test_features_that_cannot_be_extracted(album: Album, tmp_path: Path) -> None:
-    for items in ([], [Picture("a\nb")], [Picture("a"), Picture("a")]):
-        with pytest.raises(DataError):
-            build.extract_features(album, items, SmallNetwork(), tmp_path / "x", progress=False)
+def test_what_is_no_store_is_not_replaced(album: Album, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("keep me")
     with pytest.raises(DataError, match="something else"):
@@ -191,24 +175,21 @@ def test_features_that_cannot_be_extracted(album: Album, tmp_path: Path) -> None
 
 def test_features_of_other_pictures_are_refused(album: Album, tmp_path: Path) -> None:
     store = extract(album, tmp_path / "features")
-    assert build.features_of(album, store.path).ids == store.ids
+    assert build.features_of(PreparedDataset.open(album.path), store.path).ids == store.ids
     other = Album(tmp_path / "other", 11)
-    Image.new("RGB", (64, 48), "red").save(other.image_path(other.items[3]))
+    Image.new("RGB", (64, 48), "red").save(other.path / other.items[3].file)
     fewer = Album(tmp_path / "fewer", 10)
     for foreign in (other, fewer):
         with pytest.raises(BankError, match="features of other pictures"):
-            build.features_of(foreign, store.path)
+            build.features_of(PreparedDataset.open(foreign.path), store.path)
 
 
 # ---- Banks ----
 
 
 def make(world: World, out: Path, **settings: object) -> MemoryBank:
-    arguments = {"features": world.features, "damsm": world.damsm, "progress": False} | settings
-    vocabulary = arguments.pop("vocabulary", world.vocabulary)
-    return build.build_memory(
-        world.dataset, arguments.pop("features"), arguments.pop("damsm"), vocabulary, out, **arguments
-    )
+    given = {"checkpoint": world.encoders, "dataset": world.dataset, "features": world.features}
+    return build.build_memory(**{**given, "out": out, "device": "cpu", "progress": False, **settings})
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -259,7 +240,8 @@ def test_a_killed_build_goes_on_where_it_was(
 
 
 def test_other_splits_and_fewer_words(world: World, tmp_path: Path) -> None:
-    bank = make(world, tmp_path / "bank", split="test", max_words=2)
+    make_damsm(world.vocabulary, tmp_path / "encoders", max_words=2)
+    bank = make(world, tmp_path / "bank", split="test", checkpoint=tmp_path / "encoders")
     assert bank.ids == [item.id for item in world.items if item.split == "test"]
     assert bank.max_words == 2
     with pytest.raises(DataError):
@@ -267,15 +249,12 @@ def test_other_splits_and_fewer_words(world: World, tmp_path: Path) -> None:
 
 
 def test_captions_without_a_known_word_are_left_out(world: World, tmp_path: Path) -> None:
-    bank = make(
-        world,
-        tmp_path / "bank",
-        vocabulary=Vocabulary(["this", "is"]),
-        damsm=make_damsm(Vocabulary(["this", "is"])),
-    )
-    assert all(len(bank.item(index).captions) == 1 for index in range(bank.n))
+    make_damsm(Vocabulary(["this", "is"]), tmp_path / "encoders")
+    bank = make(world, tmp_path / "bank", checkpoint=tmp_path / "encoders")
+    assert all(len(bank.items[index].captions) == 1 for index in range(bank.n))
     with pytest.raises(DataError, match="known words"):
-        make(world, tmp_path / "nothing", vocabulary=Vocabulary(["heliotrope"]))
+        make_damsm(Vocabulary(["heliotrope"]), tmp_path / "strange")
+        make(world, tmp_path / "nothing", checkpoint=tmp_path / "strange")
     assert not (tmp_path / "nothing").exists()
 
 
@@ -326,7 +305,7 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     header = json.loads((other / "dataset.json").read_text())
     (other / "dataset.json").write_text(json.dumps(header | {"name": "other"}))
     with pytest.raises(DataError, match="items of"):
-        build.build_memory(other, world.features, world.damsm, world.vocabulary, made.path, progress=False)
+        make(world, made.path, dataset=other)
     assert content(made.path) == before
     assert make(world, tmp_path / "bank", split="test", replace=True).n == 4
     assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"

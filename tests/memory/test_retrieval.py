@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ class Slow:
 
     def words_words(self, item: int) -> float:
         best = -2.0
-        for caption in self.world.bank.item(item).captions:
+        for caption in self.world.bank.items[item].captions:
             stored, _ = self.encode(caption)
             cosines = []
             for e in self.words:
@@ -186,12 +187,8 @@ def test_oracle_is_the_captions_own_image(retriever: Retriever) -> None:
     assert own.weight == 1.0
     assert own.rank == 1
     assert own.caption == "a red disc"
-    by_id = retriever.retrieve(retriever.query("a red disc", item_id="train-020"), "oracle", 1)
-    assert [match.id for match in by_id] == ["train-020"]
     with pytest.raises(RetrievalError, match="own captions"):
         retriever.retrieve("a disc", "oracle", 1)
-    with pytest.raises(RetrievalError, match="'nobody'"):
-        retriever.retrieve(retriever.query("a disc", item_id="nobody"), "oracle", 1)
     with pytest.raises(RetrievalError, match="exclude"):
         retriever.retrieve("a red disc", "oracle", 1, exclude=["train-003"])
 
@@ -290,8 +287,8 @@ def test_the_same_question_has_the_same_answer(world: World, retriever: Retrieve
         assert [match.id for match in alone] == [match.id for match in found]
 
 
-def test_encoders_of_another_width(world: World) -> None:
-    damsm = make_damsm(world.vocabulary)
+def test_encoders_of_another_width(world: World, tmp_path: Path) -> None:
+    damsm = make_damsm(world.vocabulary, tmp_path)
     damsm.text.lstm.hidden_size = 64
     with pytest.raises(BankError, match="width 128"):
         Retriever(world.bank, damsm, world.vocabulary)

@@ -33,7 +33,7 @@ def reading(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> Chec
 def test_each_picture_has_its_claims_when_it_is_whole(
     pipe: MemoryDrivenPipeline, reading: Checkpoint
 ) -> None:
-    parts = list(pipe.stream(CAPTION, seeds=[1, 2]))
+    parts = list(pipe.stream(Request.of(CAPTION, seeds=[1, 2])))
     assert [len(part.claims) for part in parts] == [0, 0, 0, 1, 1, 1, 2]
     crown, crest = parts[-1].claims[0]
     share = torch.tensor([2.0, 0.0, 1.0]).softmax(0)[2]

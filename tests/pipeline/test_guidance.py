@@ -30,7 +30,7 @@ def test_the_text_moves_away_from_the_mix_of_what_is_said(pipe: MemoryDrivenPipe
     moved, found = prepared.text, prepared.retrieval
     wanted = list(read(pipe, CAPTION))
     for neighbour in found:
-        captions = pipe.bank.item(pipe.bank.index_of(neighbour.id)).captions
+        captions = pipe.bank.items[pipe.bank.index_of(neighbour.id)].captions
         said = [read(pipe, caption) for caption in captions]
         for part, own in enumerate(read(pipe, CAPTION)):
             mean = torch.stack([each[part] for each in said]).mean(0)
@@ -55,7 +55,7 @@ def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
     own = named(CAPTION)
     torch.testing.assert_close(prepared.asked.attributes[0], own)
     row = fading.bank.index_of(prepared.retrieval[0].id)
-    captions = fading.bank.item(row).captions
+    captions = fading.bank.items[row].captions
     mean = torch.stack([named(caption) for caption in captions]).mean(0)
     assert not torch.allclose(mean, own)
     moved = prepared.text.words[0, -len(own) :]

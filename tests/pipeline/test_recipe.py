@@ -85,7 +85,7 @@ def test_private_images_are_told_from_the_banks() -> None:
 
 def test_least_recipe_takes_defaults() -> None:
     least = {"schema": SCHEMA, "caption": "a bird", "strategy": "none", "k": 1, "seed": 0}
-    recipe = Recipe.from_dict(least)
+    recipe = Recipe.from_json(json.dumps(least))
     assert recipe.neighbours == ()
     assert recipe.variations == ()
 

@@ -44,7 +44,6 @@ WRONG: Mapping[str, tuple[type[MemDrivenError], dict[str, Any]]] = {
     "weights of nothing": (RetrievalError, {"references": [("a", 0), ("b", 0.0)]}),
     "exclude as text": (RetrievalError, {"exclude": "bird-01"}),
     "exclude numbers": (RetrievalError, {"exclude": [1]}),
-    "oracle as number": (RetrievalError, {"oracle_id": 4}),
     "images of another type": (ConfigError, {"images": ["own:a"]}),
     "variations of another type": (ConfigError, {"variations": [(1, 0.5)]}),
     "many variations": (ConfigError, {"variations": [Variation(seed=1, strength=0.5)] * 33}),

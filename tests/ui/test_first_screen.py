@@ -58,7 +58,7 @@ def test_the_page_opens_with_a_picture_that_its_words_and_seed_give(
 
 def test_what_it_knows_is_said_and_a_word_can_be_taken(desk: Visitor, pipe: MemoryDrivenPipeline) -> None:
     visitor = desk
-    count = sum(word.isalpha() for word in pipe.vocabulary)
+    count = sum(word.isalpha() for word in pipe.vocabulary.words)
     state.use(pipe)
     assert visitor.text("#vocabulary summary") == f"Knows {count} words about smalls"
     visitor.write("a red")

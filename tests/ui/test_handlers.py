@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memdriven.errors import DataError
+from memdriven.errors import ConfigError, DataError, MemDrivenError, WordlessCaptionError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui import app, diversity, gr, picture, query, references, state
@@ -67,8 +68,8 @@ def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
     assert "No known word yet." in line
-    *_, painted = picture.paint(caption, *QUERY)
-    assert 'role="alert"' in painted["status"]
+    with pytest.raises(WordlessCaptionError):
+        list(picture.paint(caption, *QUERY))
 
 
 def test_only_random_memories_need_the_seed() -> None:
@@ -103,8 +104,8 @@ def test_forged_k_is_clamped(k: Any) -> None:
 def test_forged_choices_are_refused(forged: Any) -> None:
     assert 'role="alert"' in references.look(CAPTION, "retrieved", forged, 1, "", False)[2]
     assert 'role="alert"' in references.look(CAPTION, forged, "all", 1, "", False)[2]
-    *_, last = picture.paint(CAPTION, forged, "all", 1, "", False)
-    assert 'role="alert"' in last["status"]
+    with pytest.raises(MemDrivenError):
+        list(picture.paint(CAPTION, forged, "all", 1, "", False))
 
 
 def test_paint_streams_and_the_same_seed_gives_the_same_page() -> None:
@@ -119,9 +120,32 @@ def test_paint_streams_and_the_same_seed_gives_the_same_page() -> None:
     assert png[0] == png[1]
 
 
-def test_paint_explains_a_bad_seed() -> None:
-    (only,) = picture.paint(CAPTION, "retrieved", "all", 1, "seven", True)
-    assert "digits only" in only["status"]
+def test_a_bad_seed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="digits only"):
+        next(picture.paint(CAPTION, "retrieved", "all", 1, "seven", True))
+
+
+def test_an_error_is_told_and_a_tabs_own_panels_begin_anew() -> None:
+    """What the page's components by name show stays; a generator may fail when it has answered."""
+    made: list[Any] = []
+
+    def fail(value: str) -> Iterator[dict[str, Any]]:
+        yield {"result": value}
+        raise ConfigError("a number", value, "count")
+
+    def listen(answer: Any, given: list[Any], changed: list[Any], **how: Any) -> None:
+        made.extend([list(answer("x")), given, changed, how])
+
+    compose = query.Compose(status=gr.HTML(), result=gr.HTML("a picture"), memory=gr.HTML())
+    own = gr.HTML("nothing yet")
+    compose.on(listen, fail, ["memory"], ["result", own, "status"])
+    (first, last), given, changed, how = made
+    assert first == {compose.result: "x"}
+    assert last.keys() == {own, compose.status}
+    assert last[own] == "nothing yet"
+    assert "Wanted: a number" in last[compose.status]
+    assert (given, changed) == ([compose.memory], [compose.result, own, compose.status])
+    assert how["concurrency_id"] == state.CONCURRENCY_ID
 
 
 def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
@@ -145,19 +169,20 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
 def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
     made = diversity.Grid(pipe(CAPTION, seed=1).recipe, 1.0)
-    assert 'role="alert"' in diversity.adopt(Click(seed), made, Steering())["status"]
+    with pytest.raises(ConfigError, match="a seed"):
+        diversity.adopt(Click(seed), made, Steering())
 
 
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
-    assert "make nine new ones" in diversity.adopt(Click("1"), None, Steering())["status"]
-    (only,) = diversity.vary("qqq", *QUERY)
-    assert 'role="alert"' in only[3]
+    with pytest.raises(ConfigError, match="make nine new ones"):
+        diversity.adopt(Click("1"), None, Steering())
+    with pytest.raises(WordlessCaptionError):
+        next(diversity.vary("qqq", *QUERY))
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
-    made = picture.keep(Click(1), None, Steering())  # type: ignore[arg-type]
-    assert made.keys() == {"status"}
-    assert "a picture whose noise can be kept" in made["status"]
+    with pytest.raises(ConfigError, match="a picture whose noise can be kept"):
+        picture.keep(Click(1), None, Steering())  # type: ignore[arg-type]
 
 
 def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:

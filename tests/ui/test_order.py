@@ -214,7 +214,8 @@ def test_the_newest_press_waits_and_stop_ends_it_too(
             desk.keep_seed(seed)
             page.click("#generate")
     line = next(each for each in FairQueue.pages if each.event_ids_to_events)
-    assert len(line._waiting()) == 1, "it takes the place of those before it"
+    (waiting,) = line._waiting()
+    assert waiting.data.data[4] == "7", "it takes the place of those before it"
     page.click("#stop")
     desk.wait_text("#status", "Stopped.")
     assert line._waiting() == []

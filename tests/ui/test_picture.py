@@ -4,7 +4,7 @@ import base64
 import re
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Recipe
+from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui.diversity import empty_grid, grid
 from memdriven.ui.html import PICTURE_BUSY
 from memdriven.ui.picture import empty_picture, picture_panel, time_bar
@@ -13,7 +13,7 @@ CAPTION = 'a red bird "<b>"'
 
 
 def test_panel_grows_with_the_stages(pipe: MemoryDrivenPipeline) -> None:
-    panels = [picture_panel(step, pipe.resolutions) for step in pipe.stream(CAPTION, seed=4)]
+    panels = [picture_panel(step, pipe.resolutions) for step in pipe.stream(Request.of(CAPTION, seed=4))]
     assert PICTURE_BUSY in panels[0]
     assert [panel.count("md-blank") for panel in panels] == [3, 2, 1, 0]
     assert ['data-complete="true"' in panel for panel in panels] == [False, False, False, True]

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memdriven.encoders.imagenet import WEIGHTS_VARIABLE
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
 from memdriven.ui import references, steering
+from memdriven.ui.references import steered_line
 from memdriven.ui.steering import (
     MAX_FACTOR,
     MAX_GUESTS,
@@ -25,7 +26,6 @@ from memdriven.ui.steering import (
     Steering,
     card_buttons,
     own_panel,
-    steered_line,
 )
 
 CAPTION = "a small red bird with black wings"
@@ -115,7 +115,7 @@ def test_own_images_come_pinned_and_can_be_forgotten() -> None:
 
 def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDrivenPipeline) -> None:
     odd = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02", "bird-01"], weights=[1, 2, 4])
-    taken = Steering().hold(odd.recipe)
+    taken = Steering(shown=odd.recipe)
     assert not taken.active
     line = line_up(CAPTION, STRATEGY, 3, 1, taken)
     assert line.retrieval.ids == odd.recipe.neighbours
@@ -127,7 +127,7 @@ def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDri
 
 def test_steering_begins_from_the_references_that_are_shown(pipe: MemoryDrivenPipeline) -> None:
     shown = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=7)
-    begun = Steering().hold(shown.recipe)
+    begun = Steering(shown=shown.recipe)
     unused = next(
         each for each in pipe.retrieve(CAPTION, STRATEGY, 3).ids if each not in shown.recipe.neighbours
     )
@@ -190,7 +190,7 @@ def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> N
     said = steered_line(steering, line.retrieval, bank)
     assert said.count('class="md-undo"') == 4
     assert "<b>" not in said
-    caption = bank.item(bank.index_of("bird-02")).captions[0]
+    caption = bank.items[bank.index_of("bird-02")].captions[0]
     assert f'alt="{caption}"' in said, "what is excluded is seen, and no id"
     assert "Excluded: bird-02" not in said
     assert steered_line(Steering(), line.retrieval, bank) == ""
@@ -201,11 +201,11 @@ def test_what_own_images_need_is_said_before_one_is_chosen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
     assert "Needs VGG-16, whose weights are not on this computer yet." in own_panel(Steering())
-    assert WEIGHTS_VARIABLE in own_panel(Steering())
+    assert Vgg16Features.VARIABLE in own_panel(Steering())
     assert "disabled" in own_panel(Steering()), "no file is chosen that nothing can read"
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "vgg.safetensors"))
+    monkeypatch.setenv(Vgg16Features.VARIABLE, str(tmp_path / "vgg.safetensors"))
     assert (
         "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
     ) in own_panel(Steering())

@@ -1,4 +1,4 @@
-"""The sixteen kinds of bird that the species are built on: proportions, habits, beaks."""
+"""Tables of the birds' world: the sixteen kinds that species are built on, their beaks, and the places."""
 
 from __future__ import annotations
 
@@ -176,3 +176,101 @@ BEAK_SHAPES: dict[str, tuple[float, float, float, float, float]] = {
 }
 """Beak shape -> (length, half-width, depth/width, bend, tip width/base width), lengths in head
 radii."""
+
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Colours of a place, linear RGB."""
+
+    bottom: Colour
+    top: Colour
+    blotch: Colour
+    blotches: float = 0.8
+    """Strength of soft patches in the backdrop."""
+    bokeh: float = 0.0
+    clouds: float = 0.0
+    ground: tuple[Colour, Colour] = ((0.2, 0.2, 0.2), (0.3, 0.3, 0.3))
+    sun: Colour = (1.0, 0.94, 0.84)
+    sky: Colour = (0.62, 0.72, 0.90)
+    bounce: Colour = (0.26, 0.24, 0.18)
+
+
+_GRASS = ((0.055, 0.15, 0.018), (0.26, 0.36, 0.065))
+_SNOW = ((0.62, 0.69, 0.82), (0.86, 0.89, 0.94))
+_SAND = ((0.50, 0.38, 0.24), (0.72, 0.59, 0.41))
+_ROCK = ((0.12, 0.115, 0.11), (0.30, 0.29, 0.275))
+
+# fmt: off
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "foliage": (
+        Setting((0.035, 0.085, 0.018), (0.14, 0.26, 0.05), (0.40, 0.50, 0.12), bokeh=0.8),
+        Setting((0.30, 0.40, 0.12), (0.52, 0.62, 0.26), (0.13, 0.24, 0.05), bokeh=0.7),
+        Setting((0.020, 0.045, 0.030), (0.05, 0.12, 0.075), (0.17, 0.28, 0.13), bokeh=0.6),
+        Setting((0.22, 0.30, 0.22), (0.46, 0.54, 0.42), (0.16, 0.27, 0.12), bokeh=0.5),
+    ),
+    "water": (
+        Setting(
+            (0.30, 0.42, 0.46), (0.52, 0.64, 0.70), (0.16, 0.27, 0.20), 0.5,
+            ground=((0.03, 0.12, 0.16), (0.10, 0.27, 0.33)),
+        ),
+        Setting(
+            (0.09, 0.17, 0.09), (0.22, 0.33, 0.16), (0.36, 0.45, 0.2), 0.8,
+            ground=((0.015, 0.06, 0.06), (0.08, 0.19, 0.16)),
+        ),
+        Setting(
+            (0.40, 0.55, 0.72), (0.30, 0.50, 0.80), (0.7, 0.78, 0.86), 0.5,
+            ground=((0.02, 0.12, 0.27), (0.10, 0.30, 0.50)),
+        ),
+    ),
+    "grass": (
+        Setting(
+            (0.17, 0.28, 0.05), (0.33, 0.44, 0.14), (0.08, 0.15, 0.03), bokeh=0.25, ground=_GRASS,
+        ),
+        Setting(
+            (0.10, 0.18, 0.06), (0.045, 0.09, 0.035), (0.28, 0.34, 0.10), bokeh=0.3, ground=_GRASS,
+        ),
+    ),
+    "snow": (
+        Setting(
+            (0.58, 0.66, 0.78), (0.40, 0.50, 0.64), (0.22, 0.29, 0.36), 0.7, ground=_SNOW,
+            sun=(1.0, 0.96, 0.90), sky=(0.66, 0.75, 0.92), bounce=(0.50, 0.54, 0.62),
+        ),
+        Setting(
+            (0.34, 0.41, 0.50), (0.17, 0.23, 0.30), (0.50, 0.58, 0.68), 0.8, bokeh=0.15,
+            ground=_SNOW, sun=(1.0, 0.96, 0.90), sky=(0.66, 0.75, 0.92), bounce=(0.50, 0.54, 0.62),
+        ),
+    ),
+    "sand": (
+        Setting(
+            (0.52, 0.44, 0.33), (0.36, 0.52, 0.68), (0.62, 0.55, 0.43), 0.5, ground=_SAND,
+            bounce=(0.44, 0.36, 0.25),
+        ),
+        Setting(
+            (0.16, 0.36, 0.46), (0.42, 0.60, 0.74), (0.10, 0.27, 0.38), 0.5, ground=_SAND,
+            bounce=(0.44, 0.36, 0.25),
+        ),
+    ),
+    "rock": (
+        Setting((0.30, 0.33, 0.36), (0.46, 0.54, 0.62), (0.17, 0.19, 0.20), 0.8, ground=_ROCK),
+        Setting((0.13, 0.16, 0.13), (0.25, 0.29, 0.24), (0.36, 0.38, 0.30), 0.7, ground=_ROCK),
+    ),
+    "dusk": (
+        Setting(
+            (0.92, 0.42, 0.14), (0.20, 0.13, 0.30), (0.95, 0.60, 0.34), 0.7, clouds=0.35,
+            sun=(1.0, 0.80, 0.58), sky=(0.66, 0.56, 0.66),
+        ),
+        Setting(
+            (0.85, 0.52, 0.40), (0.13, 0.17, 0.36), (0.90, 0.44, 0.36), 0.6, clouds=0.3,
+            sun=(1.0, 0.82, 0.62), sky=(0.62, 0.58, 0.70),
+        ),
+    ),
+    "sky": (
+        Setting((0.52, 0.70, 0.90), (0.13, 0.34, 0.74), (0.93, 0.95, 0.97), 0.0, clouds=0.75),
+        Setting((0.66, 0.76, 0.86), (0.36, 0.53, 0.76), (0.90, 0.92, 0.94), 0.0, clouds=0.55),
+        Setting((0.30, 0.52, 0.82), (0.07, 0.22, 0.58), (0.85, 0.90, 0.95), 0.0, clouds=0.35),
+    ),
+}
+# fmt: on
