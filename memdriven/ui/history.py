@@ -131,7 +131,6 @@ def act(event: gr.EventData, stored: object, inspected: str | None, steering: St
     return restore.restored(recipe, steering)
 
 
-@explained()
 def star(current: object) -> dict[str, Any]:
     """Make the picture on screen a favourite."""
     if not is_moment(current):
