@@ -28,7 +28,7 @@ from memdriven.presets import preset
 from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
 from memdriven.training.captions import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
-from memdriven.training.damsm import as_good, epoch_decay, train_damsm
+from memdriven.training.damsm import as_good, train_damsm
 from memdriven.training.damsm_further import (
     PixelSettings,
     TextSettings,
@@ -203,11 +203,6 @@ def test_a_budget_stops_within_an_epoch_and_can_be_gone_on_from(world: Path, tmp
     assert rows[-1]["step"] > first[-1]["step"]
     assert rows[-1]["minutes"] >= 0.05
     assert rows[-1]["learning_rate"] < 0.3 * 2e-3
-
-
-def test_without_a_budget_the_rate_falls_after_each_epoch() -> None:
-    rate = epoch_decay(0.5, 3)
-    assert [rate(0.0, step) for step in (0, 2, 3, 5, 6)] == [1.0, 1.0, 0.5, 0.5, 0.25]
 
 
 def test_too_few_images_choose_no_epoch_and_the_last_is_kept(
