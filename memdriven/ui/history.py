@@ -40,16 +40,11 @@ def history(stored: object) -> list[Moment]:
     return kept
 
 
-def remember(current: object, stored: object, star: bool = False) -> list[Moment]:
-    """Return the history with one more picture in front, as a favourite or not; the same recipe moves up."""
-    known = history(stored)
-    if not is_moment(current) or (current.get("again") and not star):
-        return known
-    same = [each for each in known if each["recipe"] == current["recipe"]]
-    new: Moment = same[0] if same else {"recipe": current["recipe"], "image": current["image"]}
-    if star:
-        new = {**new, "star": True}
-    return history([new, *(each for each in known if each["recipe"] != new["recipe"])])
+def remember(current: object) -> Moment | None:
+    """Return the picture on screen as the browser is to keep it; None where it did so before."""
+    if not is_moment(current) or current.get("again"):
+        return None
+    return {"recipe": current["recipe"], "image": current["image"]}
 
 
 def panel_html(stored: object) -> str:
@@ -84,7 +79,7 @@ def _item(place: int, each: Moment) -> str:
     for act, label, why, on in (("forget", "Forget", None, None), ("star", f"{mark} Favourite", kept, star)):
         buttons.append(html.act_button(act, label, words, why, on, data_place=place, data_event="like"))
     controls = tag("div", facts + tag("div", *buttons, class_="md-steer"))
-    return tag("li", box + seen + controls, class_="md-moment")
+    return tag("li", box + seen + controls, class_="md-moment", data_recipe=each["recipe"])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -95,20 +90,6 @@ def _place(event: gr.EventData, moments: Sequence[Moment]) -> int | None:
     """Return the place in the list that a press names; None for none of it."""
     place = str(getattr(event, "place", None))
     return int(place) if place in map(str, range(len(moments))) else None
-
-
-def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
-    """Turn a favourite's star, forget one picture, or all."""
-    moments, kind = history(stored), getattr(event, "act", None)
-    place = _place(event, moments)
-    if kind == "clear":
-        return {"past": []}
-    if place is None or kind not in ("star", "forget"):
-        raise restore.no_recipe()
-    each = moments.pop(place)
-    if kind == "star":
-        moments.insert(place, {**each, "star": not each.get("star", False)})
-    return {"past": moments}
 
 
 def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
@@ -130,10 +111,13 @@ def act(event: gr.EventData, stored: object, inspected: str | None, steering: St
     return restore.restored(recipe, steering)
 
 
-def star(current: object, stored: object) -> dict[str, Any]:
+def star(current: object) -> dict[str, Any]:
     """Make the picture on screen a favourite."""
+    if not is_moment(current):
+        raise restore.no_recipe()
     said = status("A favourite now: it stays in your History.")
-    return {"past": remember(current, stored, star=True), "status": said}
+    new = {"recipe": current["recipe"], "image": current["image"], "star": True}
+    return {"made": new, "status": said}
 
 
 def paste(written: str) -> dict[str, Any]:
@@ -264,8 +248,8 @@ def archive(outputs: Sequence[PipelineOutput], sheet: bytes) -> bytes:
 _READ = """() => {
   try { return [JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]")]; } catch { return [[]]; }
 }"""
-_FRESH = "(current, stored) => [current, window.memdriven.history.read()]"
-_WRITE = "stored => [window.memdriven.history.write(stored)]"
+_ADD = "made => [window.memdriven.history.add(made)]"
+_FRESH = "() => [window.memdriven.history.read()]"
 _UNDO = "() => [window.memdriven.history.undo()]"
 _ARRIVED = "() => window.memdriven.arrived()"
 _CHOSEN = """
@@ -315,24 +299,22 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
     every, current, stored = [*vars(column)], column.current, column.past
 
-    def then_list(event: gr.events.Dependency, write: bool = True) -> None:
-        """Write a list that an event changed, and show it.
-
-        The browser's own list is read afresh for each picture, and written by `page.js` alone, which
-        merges what other tabs have added.
-        """
-        if write:
-            event = event.success(None, stored, stored, js=_WRITE, **quiet)
-        event.success(panel_html, stored, listed, **quiet)
+    def then_list(event: gr.events.Dependency) -> None:
+        """Show the list that an event changed."""
+        event.success(panel_html, stored, listed, trigger_mode="always_last", **quiet)
 
     for source in (listed, column.inspection):
         column.on(source.click, act, ["past", "inspected", "steering"], every)
-    starred = ["past", "status"]
-    then_list(column.on(listed.like, edit, ["past"], starred, **html.BESIDE))
-    then_list(column.on(column.result.like, star, ["current", "past"], starred, js=_FRESH, **html.BESIDE))
-    then_list(current.change(remember, [current, stored], stored, js=_FRESH, **html.BESIDE))
-    then_list(undo.click(None, None, stored, js=_UNDO, **quiet), write=False)
-    then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet), write=False)
+    # The browser's own list is changed by `page.js` alone: one that comes back from here would lack what
+    # was pressed meanwhile.
+    for event in (
+        column.on(column.result.like, star, ["current"], ["made", "status"], **html.PRESS),
+        current.change(remember, current, column.made, **html.BESIDE),
+    ):
+        then_list(event.success(None, column.made, stored, js=_ADD, **quiet))
+    then_list(listed.like(None, None, stored, js=_FRESH, **quiet))
+    then_list(undo.click(None, None, stored, js=_UNDO, **quiet))
+    then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet))
     pasted = ["inspection", "inspected", "status"]
     column.on([read.click, written.submit], paste, [written], pasted, **quiet)
     column.on(dropped.upload, drop, ["steering"], every)

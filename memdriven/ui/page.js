@@ -144,13 +144,17 @@
       seen = new Set(list.map((one) => one.recipe));
       return list;
     },
-    write: (list) => {
-      const here = new Set((list ?? []).map((one) => one.recipe));
-      const now = stored();
-      const others = now.filter((one) => !seen.has(one.recipe) && !here.has(one.recipe));
-      if (!here.size && now.length && !others.length) forgotten = now;
+    add: (made) => {
+      if (!made) return window.memdriven.history.read();
+      const same = stored().find((one) => one.recipe === made.recipe);
+      return store([{ ...same, ...made }, ...stored().filter((one) => one.recipe !== made.recipe)]);
+    },
+    edit: (act, recipe) => {
+      const chosen = (one) => (act === "clear" ? seen.has(one.recipe) : one.recipe === recipe);
+      if (act === "clear") forgotten = stored().filter(chosen);
+      if (act === "star") store(stored().map((one) => (chosen(one) ? { ...one, star: !one.star } : one)));
+      else store(stored().filter((one) => !chosen(one)));
       offerUndo();
-      return store([...others, ...(list ?? [])]);
     },
     undo: () => {
       const back = forgotten ?? [];
@@ -161,6 +165,12 @@
       return store([...now, ...back.filter((one) => !here.has(one.recipe))]);
     },
   };
+
+  // Before the panel tells that its button was pressed, so that the list is then read as it is.
+  document.addEventListener("click", (event) => {
+    const act = event.target.closest("#history [data-event=like]");
+    if (act) window.memdriven.history.edit(act.dataset.act, act.closest("li")?.dataset.recipe);
+  }, true);
 
   // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -53,6 +54,8 @@ class Moment(TypedDict):
     image: str
     star: NotRequired[bool]
     """A favourite, which newer pictures do not push out."""
+    at: NotRequired[float]
+    """When it was painted: the same recipe, painted anew, is another moment."""
     again: NotRequired[bool]
     """Shown before the page was loaded again: the history has it already, or was told to forget it."""
 
@@ -63,7 +66,7 @@ def moment(output: PipelineOutput, index: int = 0) -> Moment:
     return {"recipe": output.recipes[index].to_json(), "image": image_uri(small)}
 
 
-_KINDS = {"recipe": str, "image": str, "star": bool, "again": bool}
+_KINDS = {"recipe": str, "image": str, "star": bool, "at": float, "again": bool}
 
 
 def is_moment(value: object) -> TypeGuard[Moment]:
@@ -292,7 +295,9 @@ def paint(*asked: Any) -> Iterator[dict[str, Any]]:
         # A panel that was asked for while the words were typed may have come in between.
         if not output.stages or (output.complete and found.retrieval.tried):
             made["memory"], made["unknown"] = panels(found)
-        yield {**made, "current": moment(output)} if output.complete else made
+        if output.complete:
+            made["current"] = {**moment(output), "at": time.time()}
+        yield made
 
 
 def opening() -> dict[str, Any]:

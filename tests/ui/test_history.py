@@ -45,17 +45,13 @@ def arrive(**told: Any) -> dict[str, Any]:
     return history.arrive(Event(**told), Steering())  # type: ignore[arg-type]
 
 
-def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]) -> None:
-    known: list[Moment] = []
-    for each in (*moments, moments[0]):
-        known = remember(each, known)
-    assert known == [moments[0], moments[2], moments[1]]
+def test_the_history_is_short(moments: list[Moment]) -> None:
     many = [
         {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seeds=(n,)).to_json()}
         for n in range(MOST + 9)
     ]
-    assert len(remember(moments[1], many)) == MOST
-    assert remember(None, known) == known
+    assert history.history(many) == many[:MOST]
+    assert remember(None) is None
 
 
 HOSTILE: list[Any] = [
@@ -139,17 +135,9 @@ def test_how_much_of_the_memory_was_used_comes_back(
 
 
 def test_the_picture_on_screen_can_be_a_favourite(moments: list[Moment]) -> None:
-    starred = history.star(moments[1], moments)["past"]
-    assert [each.get("star", False) for each in starred] == [True, False, False]
-    assert starred[0]["recipe"] == moments[1]["recipe"]
-    assert remember(moments[1], starred) == starred, "painted again it stays one"
-    assert history.star(None, moments)["past"] == moments
-
-
-def test_forget_one_or_all(moments: list[Moment]) -> None:
-    left = history.edit(Event(act="forget", place="1"), moments)["past"]  # type: ignore[arg-type]
-    assert left == [moments[0], moments[2]]
-    assert history.edit(Event(act="clear"), moments) == {"past": []}  # type: ignore[arg-type]
+    assert history.star(moments[1])["made"] == {**moments[1], "star": True}
+    with pytest.raises(ConfigError):
+        history.star(None)
 
 
 def test_what_was_forgotten_stays_so_when_the_page_is_loaded_again(
@@ -157,20 +145,16 @@ def test_what_was_forgotten_stays_so_when_the_page_is_loaded_again(
 ) -> None:
     link = Recipe.from_json(moments[0]["recipe"]).to_url()
     came = history.arrive(Event(link=link), Steering())  # type: ignore[arg-type]
-    assert len(remember(came["current"], moments[1:])) == len(moments), "a link's picture is new here"
+    assert remember(came["current"]) == moments[0], "a link's picture is new here"
     back = history.arrive(Event(link=link, values={}), Steering())["current"]  # type: ignore[arg-type]
-    assert remember(back, moments[1:]) == moments[1:]
-    starred = remember(back, moments[1:], star=True)[0]
-    assert starred["star"]
-    assert "again" not in starred
+    assert remember(back) is None
+    assert history.star(back)["made"] == {**moments[0], "star": True}
 
 
 @pytest.mark.parametrize("place", ["9", "-1", "x", None, {"a": 1}, "1" * 99, "١"])
 def test_forged_places_are_refused(moments: list[Moment], place: Any) -> None:
     with pytest.raises(ConfigError):
         history.act(Event(act="restore", place=place), moments, None, Steering())  # type: ignore[arg-type]
-    with pytest.raises(ConfigError):
-        history.edit(Event(act="forget", place=place), moments)  # type: ignore[arg-type]
 
 
 def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline) -> None:

@@ -81,3 +81,57 @@ def test_an_error_leaves_the_picture(visit: Visit) -> None:
     visitor.page.click("#generate")
     visitor.page.wait_for_selector("#status .md-error")
     assert visitor.page.get_attribute("#result img.md-result", "src") == before
+
+
+def test_quick_presses_all_count_though_the_list_comes_late(visit: Visit) -> None:
+    """The browser changes its own list: what comes back from the server is drawn, and undoes nothing."""
+    visitor = visit()
+    page, waiting, held = visitor.page, list[Any](), True
+    for caption in ("a small red bird", "a small blue bird", "a small green bird"):
+        make(visitor, caption)
+    kept(page, 3)
+    page.get_by_role("tab", name="History").click()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 3")
+
+    def hold(route: Any) -> None:
+        waiting.append(route) if held else route.continue_()
+
+    page.route("**/gradio_api/**", hold)
+    for act, place in (("star", 0), ("forget", 1), ("star", 2)):
+        page.click(f'#history [data-act="{act}"][data-place="{place}"]')
+    assert kept(page, 2) == ["a small green bird", "a small red bird"]
+    held = False
+    for route in waiting:
+        route.continue_()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+    page.wait_for_function(
+        "document.querySelectorAll('#history [data-act=star][aria-pressed=true]').length === 2"
+    )
+    visitor.rest()
+    kept(page, 2)
+
+
+def test_a_picture_painted_anew_is_in_the_list_anew(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.wait_for_selector('.md-result[data-complete="true"]')
+    visitor.unfold()
+    visitor.keep_seed(page.input_value("#seed input"))
+    visitor.generate()
+    kept(page, 1)  # the very picture that the page opens with
+    page.get_by_role("tab", name="History").click()
+    page.click('#history [data-act="forget"]')
+    kept(page, 0)
+    page.get_by_role("tab", name="Picture").click()
+    visitor.generate()
+    kept(page, 1)
+
+
+def test_favourites_outlive_the_limit_of_the_list(visit: Visit) -> None:
+    page = visit().page
+    add = "one => window.memdriven.history.add(one).map(each => each.recipe + (each.star ? '*' : ''))"
+    page.evaluate(add, {"recipe": "first", "image": "", "star": True})
+    for number in range(60):
+        found = page.evaluate(add, {"recipe": str(number), "image": ""})
+    assert found == [*map(str, range(59, 9, -1)), "first*"]
+    assert page.evaluate(add, {"recipe": "first", "image": ""})[0] == "first*", "painted again it stays one"

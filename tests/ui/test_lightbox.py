@@ -13,7 +13,7 @@ from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
-from memdriven.ui.history import FAVOURITES, MOST, history, remember
+from memdriven.ui.history import FAVOURITES, MOST, history
 from memdriven.ui.picture import moment
 from tests.ui.conftest import Visitor
 
@@ -146,11 +146,7 @@ def test_favourites_outlive_the_limit(pipe: MemoryDrivenPipeline) -> None:
         recipe = dataclasses.replace(Recipe.from_json(one_moment["recipe"]), seeds=(number,)).to_json()
         return {**one_moment, "recipe": recipe, **more}
 
-    stored = [numbered(1, star=True)]
-    for number in range(2, MOST + 9):
-        stored = remember(numbered(number), stored)
-    assert len(stored) == MOST + 1
-    assert stored[-1] == numbered(1, star=True)
-    assert remember(numbered(1), stored)[0] == numbered(1, star=True), "painted again it stays one"
+    many = [*(numbered(number) for number in range(2, MOST + 9)), numbered(1, star=True)]
+    assert history(many) == [*many[:MOST], many[-1]]
     assert len(history([numbered(n, star=True) for n in range(FAVOURITES + 5)])) == FAVOURITES
     assert history([numbered(1, star="yes")]) == []
