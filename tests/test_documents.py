@@ -144,8 +144,9 @@ COLUMNS = {
     "nearest photograph": "copy_nearest_percentile",
     "own reference": "copy_neighbour_percentile",
     "copies suspected": "copy_suspected",
+    "part colours": "part_colours",
 }
-SHARES = {"asked_colours", "most_colours_right", "attributes", "copy_suspected"}
+SHARES = {"asked_colours", "most_colours_right", "attributes", "copy_suspected", "part_colours"}
 RESULTS = {"README.md": "aviary", **{f"checkpoints/{name}/README.md": name for name in CHECKPOINTS}}
 
 
@@ -239,6 +240,19 @@ def test_every_figure_of_an_ablation_is_that_of_its_row(budget: str) -> None:
     for name, cells in table.items():
         for metric, cell in cells.items():
             compare(cell, measured[(*ABLATION[budget][name], metric)], metric, f"{budget}, {name}")
+
+
+def test_every_figure_by_which_a_setting_is_chosen_is_that_of_its_row() -> None:
+    rows = map(json.loads, (ROOT / "docs/choices.jsonl").read_text().splitlines())
+    validation = [row for row in rows if row["dataset"] == "aviary/validation"]
+    measured = {(row["row"], row["metric"]): row["value"] for row in validation}
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    table = table_of(text[text.index("\n### References tried, and guidance") :])
+    assert {"best-of-8", "guidance-0"} < table.keys()
+    for name, cells in table.items():
+        for metric, cell in cells.items():
+            row = "model" if name == "one reference, guidance 0.5" else name
+            compare(cell, measured[ROWS.get(row, row), metric], metric, f"choices, {name}")
 
 
 @pytest.mark.parametrize("checkpoint", ["birds", "flowers"])
