@@ -25,12 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
-from memdriven.checkpoint import record_files
+from memdriven.checkpoint import MAP, record_files
 from memdriven.errors import BankError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MEMORY, MemoryBank
 
-FILE = "map.safetensors"
 SCHEMA = "memdriven.map/1"
 REPAIR = "delete the file, or write it again"
 PERPLEXITY = 30.0
@@ -82,7 +81,7 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
 
 def renew_map(checkpoint: Path, *, steps: int = STEPS, progress: bool = True) -> None:
     """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory."""
-    bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / FILE
+    bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / MAP
     with suppress(BankError):  # a damaged one is written again
         if read_map(bank, path).stored:
             return
