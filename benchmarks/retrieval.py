@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.vocabulary import tokenize
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import MEMORY, MemoryBank
 from memdriven.memory.index import AnnoyIndex, open_index
 from memdriven.memory.retrieval import STRATEGIES, Retriever
 
@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     made = load_checkpoint(arguments.checkpoint)
-    bank = MemoryBank(made.bank_path, expect_encoder=made.damsm.hash())
+    bank = MemoryBank(made.path / MEMORY, expect_encoder=made.damsm.hash())
     retriever = Retriever(bank, made.damsm, made.vocabulary, made.config.retrieval)
     captions = shortened(bank, TUNED + arguments.queries)
     with torch.no_grad():

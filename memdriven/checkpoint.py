@@ -69,18 +69,13 @@ class Checkpoint:
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions as the generator reads them."""
-        text = self.damsm.encode_captions(captions)
+        text: TextFeatures = self.damsm.text(*Vocabulary.batch(captions))
         return reader_of(self.attributes).read(text) if self.config.generator.attribute_dim else text
 
     @property
     def name(self) -> str:
         """What it is called wherever it is shown or recorded."""
         return model_name(self.path)
-
-    @property
-    def bank_path(self) -> Path:
-        """Where its own memory bank lies, or is to lie."""
-        return self.path / MEMORY
 
 
 def model_name(path: Path) -> str:
@@ -142,7 +137,7 @@ def save_checkpoint(
 
 def record_files(path: Path) -> None:
     """Record the hashes of a checkpoint's examples and map in its config.json, after one was written."""
-    content = read_json(path / "config.json", CheckpointError, SCHEMA)
+    content = read_config(path, SCHEMA)
     _write_config(path, content, [name for name in content["files"] if name not in BESIDE])
 
 
@@ -176,7 +171,7 @@ def _link(old: str, new: str) -> None:
 
 def load_facts(path: Path) -> dict[str, Any]:
     """Return what a checkpoint records of its training."""
-    return dict(read_json(path / "config.json", CheckpointError, SCHEMA).get("facts", {}))
+    return dict(read_config(path, SCHEMA).get("facts", {}))
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:

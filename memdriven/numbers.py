@@ -37,12 +37,7 @@ def in_range(value: object, low: float, high: float) -> TypeGuard[int | float]:
 
 
 def check_whole(
-    name: str,
-    value: object,
-    low: int,
-    high: int,
-    kind: type[MemDrivenError] = ConfigError,
-    fix: str = ANOTHER,
+    name: str, value: object, low: int, high: int, kind: Kind = ConfigError, fix: str = ANOTHER
 ) -> int:
     """Return a whole number in low..high, both included, or raise an error of `kind`."""
     if not (is_whole(value) and low <= value <= high):

@@ -152,7 +152,7 @@ def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFa
                 torch.nn.init.normal_(parameter, std=0.2)  # as if it had learnt to use them
     generator.load_state_dict(tiny.generator.state_dict(), strict=False)
     save_checkpoint(folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts, known_readers())
-    shutil.copytree(tiny.bank_path, folder / "memory")
+    shutil.copytree(tiny.path / "memory", folder / "memory")
     return folder
 
 

@@ -22,8 +22,8 @@ from memdriven.files import check_writable, print_what_cannot_be_printed
 
 PROGRAM = "python -m memdriven"
 HELP = ("-h", "--help", "help")
-FAILED, STOPPED = 2, 130
-"""Exit codes: of an error that we can name, and of Ctrl-C."""
+FAILED = 2
+"""Exit code of an error that we can name; of a signal it is 128 and its number."""
 COMMANDS = {
     "own": ("cli.own:train_own", "Train a model of your own captioned pictures"),
     "own-memory": ("cli.own:memorise_own", "Give a model a memory of your own pictures"),
@@ -76,12 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except MemDrivenError as error:
         return _failed(error)
-    except Interrupted as stop:
-        print(stop.message, file=sys.stderr)
-        return 128 + stop.number
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return STOPPED
+    except KeyboardInterrupt as stop:
+        told = stop if isinstance(stop, Interrupted) else Interrupted(signal.SIGINT, "\nstopped")
+        print(told.message, file=sys.stderr)
+        return 128 + told.number
     except BrokenPipeError:  # e.g. `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

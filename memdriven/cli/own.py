@@ -95,22 +95,14 @@ def train_own(
         SqueezeNet.load(squeezenet)  # of no use before G's turn, but then it would be missed late
         extract_features(data, features, vgg=vgg, device=device)
 
-    def learn_words() -> None:
-        options: dict[str, Any] = {"minutes": budgets["encoders"], "resume": encoders.exists()}
-        train_damsm(data, features, encoders, preset("photo-64"), device=device, **options)
-
-    def learn_to_paint(start: Path, run: Path) -> None:
+    steps: dict[str, Callable[[], object]] = {"pictures and captions": read, "what VGG-16 sees in them": look}
+    options: dict[str, Any] = {"minutes": budgets["encoders"], "resume": encoders.exists(), "device": device}
+    steps["encoders"] = partial(train_damsm, data, features, encoders, preset("photo-64"), **options)
+    for start, run in pairwise(runs):
         settings = settings_of(run.name, budgets[run.name])
-        options: dict[str, Any] = {"start_from": start, "squeezenet": squeezenet, "resume": run.exists()}
-        train_gan(data, features, encoders, run, settings, device=device, **options)
-
-    steps: dict[str, Callable[[], object]] = {
-        "pictures and captions": read,
-        "what VGG-16 sees in them": look,
-        "encoders": learn_words,
-        **{run.name: partial(learn_to_paint, start, run) for start, run in pairwise(runs)},
-        "the memory": partial(build_memory, checkpoint, data, features, replace=True, device=device),
-    }
+        options = {"start_from": start, "squeezenet": squeezenet, "resume": run.exists(), "device": device}
+        steps[run.name] = partial(train_gan, data, features, encoders, run, settings, **options)
+    steps["the memory"] = partial(build_memory, checkpoint, data, features, replace=True, device=device)
     plan, mark = work / "own.json", f"{folder.resolve()}, {minutes:g} minutes, {_fingerprint(folder)}"
     wanted = f"the same pictures and minutes as those of the run in {work}"
     found = f"{folder} with {counted(minutes, 'minute', 'g')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.checkpoint import bank_folder, load_checkpoint
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import MEMORY, MemoryBank
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -99,7 +99,7 @@ def info(checkpoint: Path = SHIPPED) -> str:
     minutes = sum(float(part.get("minutes", 0)) for part in earlier)
     memory = "none yet: python -m memdriven build-memory"
     if folder.exists():
-        own = folder == model.bank_path
+        own = folder == model.path / MEMORY
         bank = MemoryBank(folder, model.damsm.hash() if own else None)
         bank.verify()
         memory = f"{counted(bank.n, 'image')}, {counted(len(bank.caption_item), 'caption')}, verified"

@@ -1,16 +1,12 @@
 """The memory as a map: every picture a point, alike captions near each other.
 
-Positions come from a file beside the bank, which `build-memory` and `own-memory` renew, or which
-
-    python -m memdriven.explore.memory_map checkpoints/aviary
-
-writes; or, without it, from the two directions in which the captions' keys differ most (PCA, at once).
+Positions come from a file beside the bank, which `build-memory` and `own-memory` renew; or, without it, from
+the two directions in which the captions' keys differ most (PCA, at once).
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,14 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
-from memdriven.checkpoint import record_files
+from memdriven.checkpoint import MAP, record_files
 from memdriven.errors import BankError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MEMORY, MemoryBank
 
-FILE = "map.safetensors"
 SCHEMA = "memdriven.map/1"
-REPAIR = "delete the file, or write it again"
+REPAIR = "delete the file, or build the memory again"
 PERPLEXITY = 30.0
 STEPS = 500
 LARGEST = 5_000
@@ -82,7 +77,7 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
 
 def renew_map(checkpoint: Path, *, steps: int = STEPS, progress: bool = True) -> None:
     """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory."""
-    bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / FILE
+    bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / MAP
     with suppress(BankError):  # a damaged one is written again
         if read_map(bank, path).stored:
             return
@@ -190,7 +185,3 @@ def mean_colours(pictures: np.ndarray) -> np.ndarray:
     middle = pictures[:, quarter : -quarter or None, quarter : -quarter or None]
     colours: np.ndarray = middle.reshape(len(pictures), -1, 3).mean(axis=1).round().astype(np.uint8)
     return colours
-
-
-if __name__ == "__main__":
-    renew_map(Path(sys.argv[1]))

@@ -13,6 +13,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -250,10 +251,7 @@ def build_memory(
         PreparedDataset.open(dataset),
         config.text.max_words,
     )
-    store, fix = features_of(prepared, features), "extract relu5_3 of VGG-16"
-    wanted = f"features of {FEATURE_CHANNELS} channels"
-    require(store.shape[0] == FEATURE_CHANNELS, BankError, wanted, store.shape, fix)
-    items = prepared.split(split)
+    store, items = features_of(prepared, features), prepared.split(split)
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
         _spare(out, prepared.name, len(items))
@@ -266,9 +264,6 @@ def build_memory(
         square.save(content, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
         return content.getvalue()
 
-    def thumbnails(some: Sequence[Item]) -> Iterator[bytes]:
-        return pool.map(thumbnail, some)
-
     def v(place: int) -> Tensor:
         return torch.from_numpy(store[rows[place]])
 
@@ -276,7 +271,7 @@ def build_memory(
     bar = tqdm(total=len(items), desc="thumbnails", disable=not progress, unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        made_in_shards(out, plan, items, thumbnails, BANK_SHARD, bar) as (folder, pictures),
+        made_in_shards(out, plan, items, partial(pool.map, thumbnail), BANK_SHARD, bar) as (folder, pictures),
     ):
         Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures())
         table_bytes = write_items(folder / layout.ITEMS, entries)

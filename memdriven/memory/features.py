@@ -34,7 +34,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.errors import BankError, require
-from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sealed, sha256_file
+from memdriven.files import atomic_write_json, read_json, sealed, sha256_file
 from memdriven.numbers import check_whole, counted, is_whole, shown
 
 COSINE = 0.991
@@ -291,7 +291,6 @@ def write_store(
     `ids` are of one line each, `blobs` what `encode_v` made of their v of `shape`; the header gets the facts,
     of which one is `encoder`, the VGG's hash.
     """
-    with explain_disk_errors(folder):
-        Parts.write(folder / "features.bin", folder / "offsets.npy", blobs)
-        (folder / "ids.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
+    Parts.write(folder / "features.bin", folder / "offsets.npy", blobs)
+    (folder / "ids.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
     FeatureStore.seal(folder, {**facts, "count": len(ids), "shape": list(shape)})

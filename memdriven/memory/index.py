@@ -75,10 +75,6 @@ class AnnoyIndex:
         found = f"{self.recall:.0%}, at its greatest effort"
         require(self.recall >= LEAST_RECALL, RetrievalError, wanted, found, USE_EXACT)
 
-    def __len__(self) -> int:
-        """Return n."""
-        return int(self.trees.get_n_items())
-
     def search(self, queries: Tensor, k: int) -> Tensor:
         """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, nearest first."""
         found = []
@@ -86,7 +82,7 @@ class AnnoyIndex:
             rows, effort = list[int](), max(self.search_k, k, 1)
             while len(rows) != k and effort < MOST_EFFORT:  # too few nodes were inspected to find k
                 rows, effort = self.trees.get_nns_by_vector(query, k, effort), 2 * effort
-            wanted = f"{k} neighbours from Annoy's trees of {counted(len(self), 'key')}"
+            wanted = f"{k} neighbours from Annoy's trees of {counted(self.trees.get_n_items(), 'key')}"
             require(len(rows) == k, RetrievalError, wanted, f"{len(rows)}, whatever the effort", USE_EXACT)
             found.append(rows)
         return torch.tensor(found)
@@ -103,7 +99,7 @@ class AnnoyIndex:
         queries = F.normalize(unit[rows] + 0.3 * F.normalize(jitter, dim=1), dim=1)
         farthest = torch.stack([(unit @ query).topk(k).values[-1] for query in queries])  # (q,)
         self.search_k, self.recall = k, 0.0
-        while self.recall < GOOD_RECALL and self.search_k <= 2 * len(self) * TREES:
+        while self.recall < GOOD_RECALL and self.search_k <= 2 * len(unit) * TREES:
             found = torch.einsum("qd,qkd->qk", queries, unit[self.search(queries, k)])
             # Of equal keys any will do.
             self.recall = float((found >= farthest[:, None] - 1e-5).float().mean())
@@ -151,10 +147,6 @@ class MilvusIndex:
                     client.upsert(collection, [{"id": row, "key": key} for row, key in part])
                 client.flush(collection)
             client.load_collection(collection)
-
-    def __len__(self) -> int:
-        """Return n."""
-        return self.count
 
     def search(self, queries: Tensor, k: int) -> Tensor:
         """As `AnnoyIndex.search`."""

@@ -39,7 +39,7 @@ from memdriven.config import RetrievalConfig, Strategy
 from memdriven.data.vocabulary import Vocabulary, tokenize
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import BankError, RetrievalError, require
+from memdriven.errors import RetrievalError, require
 from memdriven.memory import scores as score
 from memdriven.memory.bank import MemoryBank, StoredWords, index_folder
 from memdriven.memory.index import AnnoyIndex, MilvusIndex, open_index
@@ -128,9 +128,6 @@ class Retriever:
         self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, config: RetrievalConfig | None = None
     ) -> None:
         """Tie a bank to the encoders that made its keys, in evaluation mode, and to their vocabulary."""
-        width, found = 2 * damsm.text.lstm.hidden_size, bank.sentence_keys.shape[1]
-        fix = "build the bank with these encoders"
-        require(found == width, BankError, f"a bank with keys of width {width}", f"width {found}", fix)
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
         self.stored = StoredWords(bank, damsm, vocabulary)
@@ -181,11 +178,12 @@ class Retriever:
         # Word level: A and B of the best of these.
         if formula != coarse:
             found = _at(found, score.top(scores, shortlist))
+            words, items = query.known_words.to(self.damsm.device), found["items"].tolist()
             if "A" in formula[0]:
-                likely = [self._likely(sentence, item) for item in found["items"].tolist()]
-                found["A"], found["captions"] = self._words_words(query, likely)
+                likely = [self._likely(sentence, item) for item in items]
+                found["A"], found["captions"] = self._words_words(words, likely)
             if "B" in formula[1]:
-                found["B"] = self._words_image(query, found["items"].tolist())
+                found["B"] = score.words_image_scores(words, self.stored.regions(items)).cpu()
             scores = self._fused(found, formula)
 
         # The best k, or those of a control; shares of v by softmax over the scores, equal ones for a draw.
@@ -302,23 +300,19 @@ class Retriever:
                 name = f"{which}_{self.bank.keys_name}"
                 self._indices[which] = open_index(self.config.index, keys, name, index_folder(self.bank))
             index = self._indices[which]
-        return index.search(sentence[None], min(k, len(index)))[0]
+        return index.search(sentence[None], min(k, len(keys)))[0]
 
     # ---- Word level -----------------------------------------------------------------------------
 
-    def _words_words(self, query: Query, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    def _words_words(self, words: Tensor, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Score each item by its best caption, of those in some rows: scores, captions' rows (c,)."""
         stored, mask = self.stored.words([row for own in rows for row in own])
-        scores = score.words_words_scores(query.known_words.to(stored.device), stored, mask).cpu()  # (m,)
+        scores = score.words_words_scores(words, stored, mask).cpu()  # (m,)
         highest, best = zip(
             *(part.max(dim=0) for part in torch.split(scores, [len(own) for own in rows])), strict=True
         )
         captions = [own[int(place)] for own, place in zip(rows, best, strict=True)]
         return torch.stack(highest), torch.tensor(captions)
-
-    def _words_image(self, query: Query, items: list[int]) -> Tensor:
-        regions = self.stored.regions(items)
-        return score.words_image_scores(query.known_words.to(regions.device), regions).cpu()
 
     def _likely(self, sentence: Tensor, item: int) -> list[int]:
         rows = self.bank.caption_rows(item)

@@ -23,16 +23,12 @@ MIN_SIDE = 128
 
 
 class Logits(NamedTuple):
-    """Both heads' decisions before the sigmoid, each (b,), or one an image, depth and patch."""
+    """Both heads' decisions before the sigmoid in float32, each (b,), or one an image, depth and patch."""
 
     unconditional: Tensor
     conditional: Tensor
     mismatched: Tensor | None = None
     """The conditional head's, beside a wrong caption; only where one was given."""
-
-    def float(self) -> Logits:
-        """Decide in float32: softplus of a bf16 logit is too coarse."""
-        return Logits(*(None if part is None else part.to(torch.float32) for part in self))  # type: ignore[arg-type]
 
 
 class TwoHeaded(nn.Module):
@@ -45,10 +41,10 @@ class TwoHeaded(nn.Module):
     def forward(self, images: Tensor, sentence: Tensor, mismatched: Tensor | None = None) -> Logits:
         """Return both heads' logits for images (b, 3, s, s) and sentences (b, d), perhaps also wrong ones."""
         features = self.features(images)
-        return Logits(
-            self.unconditional(features).flatten(),
-            self.judge(features, sentence),
-            None if mismatched is None else self.judge(features, mismatched),
+        return Logits(  # softplus of a bf16 logit would be too coarse
+            self.unconditional(features).flatten().float(),
+            self.judge(features, sentence).float(),
+            None if mismatched is None else self.judge(features, mismatched).float(),
         )
 
 

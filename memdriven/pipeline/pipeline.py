@@ -95,7 +95,7 @@ class MemoryDrivenPipeline:
         folder = bank_folder(checkpoint.path) if memory is None else Path(memory)
         if (folder / MEMORY / HEADER).is_file():
             folder = folder / MEMORY
-        own, encoders = folder == checkpoint.bank_path, checkpoint.damsm.hash()
+        own, encoders = folder == checkpoint.path / MEMORY, checkpoint.damsm.hash()
         vgg = None if own else checkpoint.facts.get("vgg")
         bank = MemoryBank(folder, encoders if own else None, vgg)
         bank.verify()

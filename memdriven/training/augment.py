@@ -7,6 +7,8 @@ disturbed pictures, and may score disturbed generated ones: a pattern too fine t
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,7 +39,9 @@ def augment(images: Tensor, policy: str, chance: Chance) -> Tensor:
 
 def _color(images: Tensor, chance: Chance) -> Tensor:
     """Shift brightness, scale saturation and contrast about their means."""
-    brightness, saturation, contrast = (chance.uniform(len(images), 1, 1, 1).to(images) for _ in range(3))
+    brightness, saturation, contrast = (
+        chance.draw(torch.rand, len(images), 1, 1, 1).to(images) for _ in range(3)
+    )
     images = images + brightness - 0.5
     grey = images.mean(dim=1, keepdim=True)
     images = (images - grey) * (2 * saturation) + grey
@@ -50,7 +54,7 @@ def _translation(images: Tensor, chance: Chance) -> Tensor:
     size = images.shape[-1]
     reach = round(size * SHIFT)
     padded = F.pad(images, (reach,) * 4)
-    corners = chance.integers(2 * reach + 1, len(images), 2).to(images.device)
+    corners = chance.draw(partial(torch.randint, 2 * reach + 1), len(images), 2).to(images.device)
     line = torch.arange(size, device=images.device)
     rows = (corners[:, :1] + line)[:, None, :, None]  # (b, 1, s, 1)
     columns = (corners[:, 1:] + line)[:, None, None, :]  # (b, 1, 1, s)
@@ -62,7 +66,7 @@ def _translation(images: Tensor, chance: Chance) -> Tensor:
 def _cutout(images: Tensor, chance: Chance) -> Tensor:
     """Blank a square of half the side at a random place."""
     size = images.shape[-1]
-    centre = chance.integers(size, len(images), 2).to(images.device)
+    centre = chance.draw(partial(torch.randint, size), len(images), 2).to(images.device)
     line = torch.arange(size, device=images.device)
     rows = ((line - centre[:, :1]).abs() < size // 4)[:, None, :, None]
     columns = ((line - centre[:, 1:]).abs() < size // 4)[:, None, None, :]
@@ -87,7 +91,7 @@ def disturb(images: Tensor, chance: Chance) -> Tensor:
         (b, 3, s, s) in [0, 1].
     """
     count, device = len(images), images.device
-    draws = chance.uniform(count, 8).to(device)
+    draws = chance.draw(torch.rand, count, 8).to(device)
     scale = 0.85 + 0.3 * draws[:, 0]
     mirror = torch.where(draws[:, 1] < 0.5, -1.0, 1.0)
     theta = torch.zeros(count, 2, 3, device=device)
@@ -102,5 +106,5 @@ def disturb(images: Tensor, chance: Chance) -> Tensor:
     moved = moved + strength * (soft - moved)
     gain = (0.95 + 0.1 * draws[:, 5]).view(-1, 1, 1, 1)
     level = 0.04 * (2 * draws[:, 6] - 1).clamp(min=0).view(-1, 1, 1, 1)
-    noise = chance.normal(*moved.shape).to(device)
+    noise = chance.draw(torch.randn, *moved.shape).to(device)
     return (moved * gain + level * noise).clamp(0, 1)

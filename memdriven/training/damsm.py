@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,8 @@ FINAL_RATE = 0.05
 """Part of the learning rate that is left at the end of a budget of minutes."""
 SPREAD_SAMPLE = 256
 """Images off which the heads learn how strong each channel of v is."""
-
-
 NONE_HELD_OUT = "none: the last epoch"
+
 JointBatch = tuple[dict[str, Tensor], Captioned]
 """What each side sees of this process's images: v (b', 512, h, w), half of them mirrored, as relu5_3 of a
 mirrored picture is nearly its mirror image, and pictures where a network of theirs trains; all captions."""
@@ -178,7 +177,7 @@ def train_damsm(
             draw=draw,
             steps=settings.epochs * epoch,
             minutes=minutes,
-            schedule=epoch_decay(LR_DECAY, epoch) if minutes <= 0 else cosine_decay,
+            schedule=cosine_decay if minutes > 0 else lambda _, step: float(LR_DECAY ** (step // epoch)),
             run=run,
             facts=memory,
             log_every=epoch,
@@ -212,11 +211,6 @@ def as_good(found: float, best: float, count: int) -> bool:
     """Return whether a recall among `count` images is the best so far, but for one standard error."""
     share = (best * count + 1) / (count + 2)  # of a sample, so that it is never without an error
     return found >= best - math.sqrt(share * (1 - share) / count)
-
-
-def epoch_decay(factor: float, epoch: int) -> Callable[[float, int], float]:
-    """Return the schedule that multiplies the learning rate by `factor` after each epoch of steps."""
-    return lambda part, step: float(factor ** (step // epoch))
 
 
 def cosine_decay(part: float, step: int) -> float:

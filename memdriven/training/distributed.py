@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -153,24 +152,11 @@ class Chance:
         self.world = world or World()
         device = self.world.device
         self.generator = torch.Generator(device).manual_seed(seed) if isinstance(seed, int) else seed
-        self._device = self.generator.device
 
-    def uniform(self, *shape: int) -> Tensor:
-        """Return numbers in [0, 1) (count, ...) for this process's `count` samples."""
-        return self._mine(torch.rand, shape)
-
-    def normal(self, *shape: int) -> Tensor:
-        """Return standard normal numbers, likewise."""
-        return self._mine(torch.randn, shape)
-
-    def integers(self, below: int, *shape: int) -> Tensor:
-        """Return whole numbers in 0..below - 1, likewise."""
-        return self._mine(partial(torch.randint, below), shape)
-
-    def _mine(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        count, *rest = shape
-        drawn = draw((count * self.world.size, *rest), generator=self.generator, device=self._device)
-        return self.world.mine(drawn)
+    def draw(self, kind: Callable[..., Tensor], count: int, *shape: int) -> Tensor:
+        """Return numbers (count, ...) for this process's samples; torch.rand, say, is a kind of them."""
+        whole = (count * self.world.size, *shape)
+        return self.world.mine(kind(whole, generator=self.generator, device=self.generator.device))
 
 
 @contextmanager

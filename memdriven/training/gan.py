@@ -173,12 +173,8 @@ def sample_grid(data: GanData, trainer: GanTrainer) -> SampleGrid:
     batch = data.batch(2**40)
     read = (batch.text.sentence, batch.text.condition, batch.v, torch.zeros_like(batch.epsilon))
     inputs = [tensor[:SAMPLES] for tensor in read]
-
-    def paint(z: Tensor) -> Tensor:
-        images: list[Tensor] = trainer.ema.eval()(z, *inputs).images
-        return images[-1]
-
-    return SampleGrid(batch.images[-1][:SAMPLES], paint, batch.z.shape[1], LEGEND)
+    shown, size = batch.images[-1][:SAMPLES], batch.z.shape[1]
+    return SampleGrid(shown, lambda z: trainer.ema.eval()(z, *inputs).images[-1], size, LEGEND)
 
 
 def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:
@@ -229,15 +225,11 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
         names = _names(other.generator, old.stages)
         weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(names)}
-    wanted, fix = (
-        "a generator of this run's shape, to start from",
-        "use the settings that it was trained with",
-    )
-    for module in (trainer.generator, trainer.average.module):
-        own = module.state_dict()
-        wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
-        found = f"{', '.join(wrong[:1])} in {folder} is unknown, or of another shape"
-        require(not wrong, CheckpointError, wanted, found, fix)
+    own, wanted = trainer.generator.state_dict(), "a generator of this run's shape, to start from"
+    wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
+    found = f"{', '.join(wrong[:1])} in {folder} is unknown, or of another shape"
+    require(not wrong, CheckpointError, wanted, found, "use the settings that it was trained with")
+    for module in (trainer.generator, trainer.ema):
         module.load_state_dict(weights, strict=False)
     return parts
 

@@ -198,7 +198,8 @@ class Loop:
         require(together, TrainingError, f"one process for {self.name}", found, fix)
         self._resume()
         run, number = self.run if self.world.is_main else None, 0
-        with _noted_signals(self.run is not None, self.show) as signals, self._bar() as bar:
+        bar = tqdm(total=1, initial=min(self.part, 1), desc=self.name, disable=not self.show, bar_format=BAR)
+        with _noted_signals(self.run is not None, self.show) as signals, bar:
             if run is not None:
                 if run.asked and not run.resumes:
                     self._tell(f"nothing to go on with in {run.path}: begun anew")
@@ -306,10 +307,6 @@ class Loop:
             kept = f"the last good state, of step {self._saved}, is in {self.run.state}"
         found = f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}"
         raise TrainingError(f"finite {what}", found, f"lower the learning rate; {kept}")
-
-    def _bar(self) -> Any:
-        start = min(self.part, 1.0)
-        return tqdm(total=1, initial=start, desc=self.name, disable=not self.show, bar_format=BAR)
 
     def _tell(self, line: str) -> None:
         if self.show:

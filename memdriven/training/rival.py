@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from memdriven.checkpoint import RIVAL
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
@@ -28,7 +28,6 @@ from memdriven.training.loop import SAMPLES, Loop, SampleGrid, Trainer, adam
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
-FILE = "rival.safetensors"
 Z_DIM = 100
 LEGEND = (
     "The top row shows training images. Below each, one noise a row, is what the rival paints "
@@ -60,12 +59,8 @@ class RivalSettings:
     """Of first weights, order and noise."""
 
 
-class RivalBatch(NamedTuple):
-    """What one step needs."""
-
-    images: Tensor  # (b, 3, s, s) in [-1, 1]
-    sentence: Tensor  # (b, d)
-    z: Tensor  # (b, z_dim)
+RivalBatch = tuple[Tensor, Tensor, Tensor]
+"""Images (b, 3, s, s) in [-1, 1], their captions' sentences (b, d), and noise z (b, z_dim)."""
 
 
 class RivalTrainer(Trainer):
@@ -156,14 +151,10 @@ def train_rival(
         shown = images[index].float() / 127.5 - 1
         shown = torch.where(mirrored[:, None, None, None], shown.flip(3), shown).to(device)
         z = torch.randn(len(index), Z_DIM, generator=chance).to(device)
-        return RivalBatch(shown, captions.sentences[caption.to(device)], z)
+        return shown, captions.sentences[caption.to(device)], z
 
     trainer = RivalTrainer(settings, trained.config.text.dim, device)
-    first = RivalBatch(*(tensor[:SAMPLES] for tensor in batch(2**40)))
-
-    def paint(z: Tensor) -> Tensor:
-        images: Tensor = trainer.average.eval()(z, first.sentence)
-        return images
+    first, sentence, _ = (tensor[:SAMPLES] for tensor in batch(2**40))
 
     def finish(loop: Loop) -> None:
         told = {
@@ -176,7 +167,7 @@ def train_rival(
             "images": loop.step * loop.batch_images,
         }
         # One entry: safetensors writes several in any order, and a file's bytes are its hash.
-        write_weights(out / FILE, trainer.average.module, {"memdriven": json.dumps(told)}, packed=True)
+        write_weights(out / RIVAL, trainer.average.module, {"memdriven": json.dumps(told)}, packed=True)
 
     Loop(
         trainer=trainer,
@@ -185,10 +176,10 @@ def train_rival(
         minutes=settings.minutes,
         run=run,
         facts={"identity": {"damsm": trained.facts["hash"], "images": len(items)}},
-        samples=SampleGrid(first.images, paint, Z_DIM, LEGEND),
+        samples=SampleGrid(first, lambda z: trainer.average.eval()(z, sentence), Z_DIM, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
         name="rival",
         show=progress,
     ).train()
-    return out / FILE
+    return out / RIVAL

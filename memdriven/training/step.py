@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,9 @@ class GanTrainer(Trainer):
         # G's moving average, and the optimisers of what learns.
         update = _moving_average(train.ema)
         self.average = AveragedModel(self.generator, multi_avg_fn=update, use_buffers=True)
-        _share(self.frozen, self.generator, self.average.module)
+        self.ema = cast(Generator, self.average.module)
+        """Makes the pictures."""
+        _share(self.frozen, self.generator, self.ema)
         settings: dict[str, Any] = {"betas": train.betas, "fused": True}
         optimisers = {"generator": adam(self.generator, train.learning_rate, **settings)}
         if self.stages:
@@ -91,13 +93,6 @@ class GanTrainer(Trainer):
 
     def _place(self, module: nn.Module) -> Any:
         return module.to(self.world.device).to(memory_format=torch.channels_last)
-
-    @property
-    def ema(self) -> Generator:
-        """The moving average of G, which makes the pictures."""
-        module = self.average.module
-        assert isinstance(module, Generator)
-        return module
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
@@ -143,8 +138,8 @@ class GanTrainer(Trainer):
         accuracy: list[Tensor] = []
         for judge, stage in zip(self._learning, self.stages):
             with self._autocast():
-                on_real = judge(self._augment(targets[stage], chance), sentence, wrong).float()
-                on_fake = judge(self._augment(fakes[stage].detach(), chance), sentence).float()
+                on_real = judge(self._augment(targets[stage], chance), sentence, wrong)
+                on_fake = judge(self._augment(fakes[stage].detach(), chance), sentence)
             total = total + losses.discriminator_adversarial(on_real, on_fake)
             accuracy += [(on_real.conditional > 0).float().mean(), (on_fake.conditional < 0).float().mean()]
         record = {"d_adversarial": total, "d_accuracy": torch.stack(accuracy).mean()}
@@ -198,7 +193,7 @@ class GanTrainer(Trainer):
         total = batch.z.new_zeros(())
         for judge, stage in zip(self._judges, self.stages):
             with self._autocast():
-                logits = judge(self._augment(images[stage], chance), batch.text.sentence).float()
+                logits = judge(self._augment(images[stage], chance), batch.text.sentence)
             total = total + losses.generator_adversarial(logits)
         return total
 
@@ -270,7 +265,6 @@ def _moving_average(decay: float) -> Callable[..., None]:
         if mine[0].is_floating_point():
             torch._foreach_lerp_(mine, theirs, 1 - d)
         else:
-            for average, value in pairs:
-                average.copy_(value)
+            torch._foreach_copy_(mine, theirs)
 
     return update

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from memdriven.checkpoint import MAP
 from memdriven.errors import ConfigError
-from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
+from memdriven.explore.memory_map import Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -40,7 +41,7 @@ def drawing(pipe: MemoryDrivenPipeline) -> Once[tuple[Map, str]]:
     """Return the map of a model's memory and the page's version of it, drawn when it is first needed."""
 
     def draw(progress: Progress) -> tuple[Map, str]:
-        layout = read_map(pipe.bank, pipe.bank.path.parent / FILE)
+        layout = read_map(pipe.bank, pipe.bank.path.parent / MAP)
         return layout, map_html(pipe.bank, layout, progress)
 
     return _drawings.get(pipe.bank_hash, draw)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from memdriven.checkpoint import load_checkpoint
+from memdriven.checkpoint import MAP, load_checkpoint
 from memdriven.errors import BankError
 from memdriven.explore import memory_map
 from memdriven.explore.memory_map import item_directions, neighbour_embedding, principal, read_map, renew_map
@@ -40,7 +40,7 @@ def test_map_is_stored_for_its_bank_alone(
     pipe: MemoryDrivenPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(pipe.checkpoint.path, tmp_path / "model")
-    path = folder / memory_map.FILE
+    path = folder / MAP
     plain = read_map(pipe.bank, path)
     assert not plain.stored
     assert plain.points.abs().max() == pytest.approx(1.0)

@@ -35,7 +35,7 @@ class Album:
         for index, item in enumerate(self.items):
             noise = np.random.default_rng(index).integers(0, 256, (40, 56, 3), np.uint8)
             Image.fromarray(noise).save(folder / item.file)
-        write_prepared(folder, items=self.items, name="album", image_size=56)
+        write_prepared(folder, items=self.items, name="album", image_size=56, classes=[])
 
 
 class SmallNetwork(nn.Module):

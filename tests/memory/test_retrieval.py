@@ -6,18 +6,17 @@ import itertools
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from memdriven.config import RetrievalConfig
-from memdriven.errors import BankError, CaptionError, RetrievalError
+from memdriven.errors import CaptionError, RetrievalError
 from memdriven.memory import retrieval
 from memdriven.memory.bank import LruCache, StoredWords, index_folder
 from memdriven.memory.retrieval import STRATEGIES, Neighbour, Retriever
-from tests.memory.conftest import World, make_damsm
+from tests.memory.conftest import World
 
 CAPTION = "this is a green disc"
 SEARCHING = [name for name in STRATEGIES if name not in ("random", "oracle", "none")]
@@ -287,22 +286,15 @@ def test_the_same_question_has_the_same_answer(world: World, retriever: Retrieve
         assert [match.id for match in alone] == [match.id for match in found]
 
 
-def test_encoders_of_another_width(world: World, tmp_path: Path) -> None:
-    damsm = make_damsm(world.vocabulary, tmp_path)
-    damsm.text.lstm.hidden_size = 64
-    with pytest.raises(BankError, match="width 128"):
-        Retriever(world.bank, damsm, world.vocabulary)
-
-
 def test_only_the_likeliest_captions_are_compared(
     world: World, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = retriever.query("this disc is red")
-    sentence = query.text.sentence[0]
+    sentence, words = query.text.sentence[0], query.known_words
     all_rows = [retriever._likely(sentence, item) for item in (3, 0, 7)]
-    scores, rows = retriever._words_words(query, all_rows)
+    scores, rows = retriever._words_words(words, all_rows)
     monkeypatch.setattr(retrieval, "CAPTIONS_PER_ITEM", 1)
-    few, likely = retriever._words_words(query, [retriever._likely(sentence, item) for item in (3, 0, 7)])
+    few, likely = retriever._words_words(words, [retriever._likely(sentence, item) for item in (3, 0, 7)])
     for item, row in zip([3, 0, 7], likely.tolist(), strict=True):
         own = world.bank.caption_rows(item)
         assert row == max(own, key=lambda r: float(world.bank.sentence_keys[r] @ sentence))

@@ -6,11 +6,13 @@ run on them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrizations
 
@@ -33,7 +35,10 @@ class FakeChance(Chance):
     """Draws without a generator, as there is none of a missing GPU."""
 
     def __init__(self) -> None:
-        self.world, self.generator, self._device = World(), None, torch.device("cuda")  # type: ignore[assignment]
+        self.world = World()
+
+    def draw(self, kind: Callable[..., Tensor], count: int, *shape: int) -> Tensor:
+        return kind((count, *shape), device="cuda")
 
 
 @pytest.fixture

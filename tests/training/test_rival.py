@@ -12,7 +12,7 @@ import torch
 from memdriven.checkpoint import RIVAL, load_checkpoint, load_rival, record_files, rival_budget
 from memdriven.encoders.weights import read_weights, unpack
 from memdriven.errors import CheckpointError, TrainingError
-from memdriven.training.rival import RivalBatch, RivalSettings, RivalTrainer, train_rival
+from memdriven.training.rival import RivalSettings, RivalTrainer, train_rival
 from tests.training.small_gan import run, train_settings
 
 
@@ -47,7 +47,7 @@ def test_d_learns_which_caption_is_the_right_one() -> None:
     images[0::2, 0], images[1::2, 2] = 1.0, 1.0
     torch.manual_seed(0)
     for step in range(100):
-        trainer.step(RivalBatch(images, sentence, torch.randn(16, 100)), step)
+        trainer.step((images, sentence, torch.randn(16, 100)), step)
     d = trainer.discriminator
     with torch.no_grad():
         features = d.features(images)
