@@ -91,7 +91,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 learn.build(column)
                 paper.build(column)
         queue.tell(column.place)
-        queue.stop_with(column.stop, column.status)
+        queue.stop_with(column)
         api.build()
     queued: gr.Blocks = page.queue(max_size=queue.QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued

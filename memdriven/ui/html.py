@@ -193,6 +193,9 @@ CLICKS = script("clicks.js")
 BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
 networks are busy with (`MemoryDrivenPipeline.turn`)."""
+PRESS = {**BESIDE, "trigger_mode": "multiple"}
+"""Of presses among them: in Gradio's mode "once" one that comes while that before it is painted, is being
+stopped, or just ends, would be lost without a word."""
 QUEUED: dict[str, Any] = {
     "trigger_mode": "multiple",
     "show_progress": "hidden",
@@ -202,8 +205,7 @@ QUEUED: dict[str, Any] = {
 }
 """Of presses of a tab's button: one at a time, through the queue.
 
-Every press is sent: in Gradio's mode "once" one that comes while that before it is painted, is being
-stopped, or just ends, would be lost without a word. `FairQueue` sees to those that repeat one that waits.
+Every press is sent; `FairQueue` sees to those that repeat one that waits.
 """
 
 

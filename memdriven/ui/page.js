@@ -59,13 +59,16 @@
     look();
   };
 
-  // A double click is one press.
+  // A double click is one press, and so is a key that is held down.
   let pressed = -Infinity;
   document.addEventListener("click", (event) => {
     if (!event.target.closest("#generate, #make-grid, #make-near, .md-run")) return;
     if (event.detail > 1 && event.timeStamp - pressed < 400) event.stopImmediatePropagation();
     else pressed = event.timeStamp;
   }, true);
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat && event.key === "Enter" && event.target.matches("button")) event.preventDefault();
+  });
 
   document.addEventListener("click", (event) => {
     const target = event.target.closest(
@@ -191,6 +194,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
+    if (event.repeat) return;
     const beside = event.target.closest(".md-tools")?.querySelector(".md-run");
     const runs = [...document.querySelectorAll("#make-grid, .md-run")];
     const open = beside ?? runs.find((button) => button.offsetParent !== null);

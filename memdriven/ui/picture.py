@@ -23,6 +23,7 @@ from memdriven.ui.html import (
     CLICKS,
     PICTURE_ALT,
     PICTURE_BUSY,
+    PRESS,
     button,
     data_uri,
     hint,
@@ -378,7 +379,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
     changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    column.on(panel_.click, keep, ["current", "steering"], changed, **BESIDE).success(None, js=_TAKEN)
+    column.on(panel_.click, keep, ["current", "steering"], changed, **PRESS).success(None, js=_TAKEN)
 
 
 PREVIEW = ("memory", "unknown", "status")
@@ -406,7 +407,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
     changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
     gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
     for source in column.named("memory", "own", "steps"):
-        column.on(source.click, click, ["current", *asked], STEERED, trigger_mode="multiple", **BESIDE)
+        column.on(source.click, click, ["current", *asked], STEERED, **PRESS)
     column.on(column.own.upload, add_own, asked, STEERED)
     keep_from(column.result, column)
     larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])

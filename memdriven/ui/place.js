@@ -2,7 +2,7 @@
 // to one press one after the other, so that what must run beside the painting needs a listener of its own.
 document.addEventListener("click", (event) => {
   const presses =
-    '#generate, #make-grid, #make-near, .md-run, [data-act="restore"], [data-act="similar"]';
+    "#generate, #make-grid, #make-near, .md-run, [data-times], [data-export], [data-act]";
   if (!event.target.closest(presses)) return;
   const line = document.querySelector("#status .html-container");
   const before = line.innerHTML;

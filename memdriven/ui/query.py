@@ -25,6 +25,7 @@ from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
+    PRESS,
     QUEUED,
     READY,
     button,
@@ -398,7 +399,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 free = "Off: a new random seed for every picture."
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
-                gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
+                gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
                 label, sides = "Mirror the memory, left to right", [("off", "no"), ("on", "yes")]
                 column.mirror = choice(gr.Radio, "mirror", label, [("from the seed", ""), *sides], value="")
                 label = "Part of the memory that is seen (left, top, side)"

@@ -7,7 +7,7 @@
     ends      a page's stream ends when the page knows, and no press falls between two streams
     order     an answer is not put over that to a newer question, nor over what was typed since
     press     a press takes the place of one of the same button that still waits
-    stop      Stop ends all that a session's presses asked for, and a press after it counts
+    stop      what a session's presses asked for changes nothing after Stop, and a press after it counts
 
 Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
 the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
@@ -36,7 +36,7 @@ from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.errors import MemDrivenError
 from memdriven.ui import gr, session, state
-from memdriven.ui.html import BESIDE, QUEUED, status
+from memdriven.ui.html import PRESS, QUEUED, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
 
 SESSION = 8
@@ -150,6 +150,13 @@ class FairQueue(queueing.Queue):
             if asked and (giving is None or giving in event.fn.outputs):
                 self._end(event, shown)
 
+    async def process_events(self, events: list[queueing.Event], *given: Any, **named: Any) -> None:
+        """Run an event to its end; of one that was stopped, the checkpoint that it chose since goes back."""
+        await super().process_events(events, *given, **named)
+        for event in events:
+            if not event.alive:
+                state.put_back(event.session_hash, getattr(event, "chosen", None))
+
     def ahead(self, visitor: str | None) -> int | None:
         """Return how many paintings come before a visitor's; None when none of theirs waits."""
         line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
@@ -205,7 +212,7 @@ class FairQueue(queueing.Queue):
     def _leave(self, event: queueing.Event, last: ProcessCompletedMessage) -> None:
         """Send an event's last message; one that is painted ends with the step that it is in."""
         self.send_message(event, last)
-        event.alive = False
+        event.alive, event.chosen = False, state.chosen(event.session_hash)  # type: ignore[attr-defined]
         line = self.event_queue_per_concurrency_id[event.concurrency_id].queue
         if event in line:
             line.remove(event)
@@ -327,7 +334,8 @@ class Asked(NamedTuple):
         return told and same and self.follows
 
 
-ASKED: ContextVar[Asked] = ContextVar("asked")
+ASKED: ContextVar[tuple[Asked, queueing.Event | None]] = ContextVar("asked")
+"""Of the event whose step is running; and the event itself, unless it is beside the queue."""
 
 
 class Page(gr.Blocks):
@@ -369,7 +377,7 @@ class Page(gr.Blocks):
                     newest[part] = asked
             if event:
                 event.asked = asked
-        ASKED.set(asked)
+        ASKED.set((asked, event))
         try:
             made = await super().process_api(block_fn, inputs, state, *given, **named)
         except MemDrivenError as error:  # of an endpoint; the page's own handlers tell theirs in the status
@@ -381,8 +389,9 @@ class Page(gr.Blocks):
         return made
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """Leave the outdated out of an event's answer."""
-        asked, parts = ASKED.get(None), block_fn.outputs
+        """Leave the outdated out of an event's answer; all of a stopped one's, which nobody is shown."""
+        asked, event = ASKED.get((None, None))
+        parts, stopped = block_fn.outputs, event is not None and not event.alive
         if asked and state and parts:
             values = [predictions] if len(parts) == 1 else predictions
             if isinstance(predictions, dict) and set(predictions) <= set(parts):
@@ -391,7 +400,7 @@ class Page(gr.Blocks):
             for place, (part, value) in enumerate(zip(parts, values, strict=True)):
                 if isinstance(value, Enum):  # a generator's end
                     continue
-                if asked.gives_way(self.newest[state].get(part), part is self.told):
+                if stopped or asked.gives_way(self.newest[state].get(part), part is self.told):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
                     asked.question[part] = value
@@ -444,12 +453,15 @@ def stop(shown: Shown, giving: gr.blocks.Block | None = None) -> None:
         each.stop(session(), shown, giving)
 
 
-def stop_with(button: gr.Button, said: gr.HTML) -> None:
-    """Let a button end what its visitor asked for; what is painted of it stays."""
-    line = status("Stopped.")
+def stop_with(column: SimpleNamespace) -> None:
+    """Let the column's button end what its visitor asked for; what is painted of it stays.
+
+    The checkpoint is that in use, whatever was chosen, and no file from before is saved once more.
+    """
 
     async def stopped() -> str:
-        stop({said: line})
+        line, links = status("Stopped."), {column.larger: "", column.saved: ""}
+        stop({column.status: line, column.checkpoint: state.chosen(), **links})
         return line
 
-    button.click(stopped, None, said, **BESIDE)
+    column.stop.click(stopped, None, column.status, **PRESS)

@@ -132,18 +132,23 @@ def pipeline() -> MemoryDrivenPipeline:
 
 def choose(name: str) -> MemoryDrivenPipeline:
     """Let the visitor whose handler is running use another checkpoint from now on."""
-    pipe, visitor = shelf().get(name), session()
-    if visitor is not None:
+    pipe = shelf().get(name)
+    put_back(session(), name)
+    return pipe
+
+
+def put_back(visitor: str | None, name: str | None) -> None:
+    """Let a visitor use a checkpoint that is open, or that they used before."""
+    if visitor is not None and name is not None:
         _chosen.pop(visitor, None)
         _chosen[visitor] = name
         for oldest in list(_chosen)[:-_SESSIONS]:
             _chosen.pop(oldest, None)
-    return pipe
 
 
-def chosen() -> str:
-    """Return the name of the checkpoint that the visitor whose handler is running uses."""
-    return _chosen.get(session() or "", shelf().default)
+def chosen(visitor: str | None = None) -> str:
+    """Return the name of the checkpoint that a visitor uses, by default that whose handler is running."""
+    return _chosen.get(visitor or session() or "", shelf().default)
 
 
 _COMMON, _SAMPLE = 0.5, 2_000

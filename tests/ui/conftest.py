@@ -292,8 +292,8 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Return what lets pictures be painted beyond their first stage; at first it is open."""
     original, opened = MemoryDrivenPipeline.stream, threading.Event()
 
-    def held(*given: Any) -> Iterator[PipelineOutput]:
-        for output in original(*given):
+    def held(*given: Any, **named: Any) -> Iterator[PipelineOutput]:
+        for output in original(*given, **named):
             yield output
             if output.stages:
                 opened.wait(120)
