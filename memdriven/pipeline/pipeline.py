@@ -173,7 +173,8 @@ class MemoryDrivenPipeline:
         The last few requests are remembered, so that a preview and its picture share one. Errors are those
         of `__call__`.
         """
-        request = Request.of(request.seeded(), request.strategy or self.config.retrieval.strategy)
+        seeds, own = request.seeds or (drawn_seed(),), self.config.retrieval.strategy
+        request = Request.of(request, request.strategy or own, seeds=seeds)
         # Noise takes part where references are painted with to choose among them, or drawn.
         free = request.references is None
         tries = request.best_of if free and request.strategy not in CONTROLS else 1

@@ -97,11 +97,11 @@ def data_uri(content: bytes, kind: str = "image/webp") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def image_uri(image: Image.Image) -> str:
-    """Return a picture for looking at as the data URI of a WebP, a tenth of a PNG's size."""
+def image_uri(image: Image.Image, form: str = "WEBP") -> str:
+    """Return a picture for looking at as a data URI; a WebP has a tenth of a PNG's size."""
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", quality=92, method=2)
-    return data_uri(buffer.getvalue())
+    image.save(buffer, format=form, quality=92, method=2)
+    return data_uri(buffer.getvalue(), f"image/{form.lower()}")
 
 
 _said = itertools.count()
@@ -142,9 +142,7 @@ def wash(map_: Tensor, kind: str, largest: float | None = None) -> str:
 
 def washed(colours: np.ndarray, alpha: np.ndarray) -> str:
     """Return colours (h, w, 3) as a picture that is as strong as alpha (h, w) says (a data URI)."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.dstack([colours, alpha]), "RGBA").save(buffer, format="PNG")
-    return data_uri(buffer.getvalue(), "image/png")
+    return image_uri(Image.fromarray(np.dstack([colours, alpha]), "RGBA"), "PNG")
 
 
 def slide(first: tuple[str, str], second: tuple[str, str]) -> str:

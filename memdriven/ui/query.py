@@ -55,8 +55,6 @@ SOURCES = {
     "none": ("None", "Control: no reference at all, words and noise alone."),
 }
 """Label and hint of each place where the references can come from."""
-FREE = ("from the seed", "")
-"""Label and value of what a seed decides."""
 MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -402,10 +400,10 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
                 gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
-                label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
-                column.mirror = choice(gr.Radio, "mirror", label, [FREE, *sides], value="")
+                label, sides = "Mirror the memory, left to right", [("off", "no"), ("on", "yes")]
+                column.mirror = choice(gr.Radio, "mirror", label, [("from the seed", ""), *sides], value="")
                 label = "Part of the memory that is seen (left, top, side)"
-                parts = [FREE, ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
+                parts = [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
                 column.window = choice(
                     gr.Dropdown, "window", label, parts, value="", allow_custom_value=True, filterable=True
                 )
