@@ -159,8 +159,7 @@ class Compose(SimpleNamespace):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures
-    (made, the one that it is to add):
+    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures:
     the History tab's content is made when it is first opened, and would miss those made before.
     """
 
@@ -401,7 +400,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
                 gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
-                label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
+                label, sides = "Mirror the memory, left to right", [("off", "no"), ("on", "yes")]
                 column.mirror = choice(gr.Radio, "mirror", label, [("from the seed", ""), *sides], value="")
                 label = "Part of the memory that is seen (left, top, side)"
                 parts = [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
@@ -416,7 +415,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                     column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
                     ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
                     panel(tag("p", *ends, class_="md-fade-ends"))
-    column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
+    column.past = gr.JSON([], visible=False)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
