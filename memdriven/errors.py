@@ -70,6 +70,18 @@ def require(holds: object, kind: type[MemDrivenError], wanted: str, found: objec
         raise kind(wanted, str(found), fix)
 
 
+@contextlib.contextmanager
+def explained(kind: type[MemDrivenError], wanted: str, fix: str, *caught: type[Exception]) -> Iterator[None]:
+    """Raise an error of `kind` where the block ends in one of those caught; our own errors pass."""
+    try:
+        yield
+    except MemDrivenError:
+        raise
+    except caught as error:
+        found = f"{type(error).__name__}: {error}".removesuffix(": ")[:200]
+        raise kind(wanted, found, fix) from error
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM ended a training, which has saved where it stands, or another command.
 

@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,14 @@ import pytest
 from PIL import Image
 
 import memdriven
+from memdriven.checkpoint import MAP
 from memdriven.cli import COMMANDS, command_of, main, use
 from memdriven.config import to_dict
 from memdriven.errors import DataError
 from memdriven.evaluation.run import METRICS, evaluate
+from memdriven.explore.memory_map import read_map
 from memdriven.files import atomic_file, atomic_folder
+from memdriven.memory.bank import MemoryBank
 from memdriven.memory.build import extract_features
 from memdriven.pipeline.request import Recipe
 from memdriven.presets import PRESETS, USES
@@ -305,6 +309,16 @@ def test_build_memory_of_a_checkpoint(
     assert main(["build-memory", *given.split()]) == 0
     assert "memory bank of 12 images" in capsys.readouterr().out
     assert json.loads((out / "bank.json").read_text())["count"] == 12
+
+    # Its own memory takes a map of the one before with it; the folder of a training is no checkpoint.
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "run/checkpoint")
+    (model / MAP).write_bytes(b"of another memory")
+    options = ["--dataset", str(work), "--features", f"{work}/features", "--device", "cpu"]
+    assert main(["build-memory", str(model), *options]) == 0
+    assert read_map(MemoryBank(model / "memory"), model / MAP).stored
+    (model.parent / "config.json").write_text("{}")
+    assert main(["build-memory", str(model.parent), *options]) == 2
+    assert f"give {model}" in capsys.readouterr().err
 
 
 def test_generate_writes_pictures_with_their_recipes(

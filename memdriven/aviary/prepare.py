@@ -11,6 +11,7 @@ import io
 import json
 import multiprocessing.connection
 import os
+import random
 import threading
 import zlib
 from collections import Counter
@@ -42,7 +43,7 @@ from memdriven.data.prepared import (
 )
 from memdriven.errors import DataError, require
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
-from memdriven.numbers import check_number, check_whole, shown
+from memdriven.numbers import check_whole, shown
 
 SOURCES = {
     "aviary": "Aviary: birds rendered by memdriven.aviary from signed-distance fields",
@@ -55,8 +56,6 @@ QUALITY = 92
 RENDERER = 2
 """Raised whenever the same specimen would give other pixels, so that no run keeps outdated
 pictures."""
-SHARES = {"plumage": 0.99, "wishes": 1.0, "places": 1.0}
-"""What `resetting` is given, and the most that each may be."""
 
 
 def _check_counts(**numbers: int | None) -> None:
@@ -82,35 +81,20 @@ class Rendering:
     """Processes; as many as cores when left out, 0 or 1 render in this process."""
 
     def __post_init__(self) -> None:
-        size, numbers = self.image_size, {**vars(self)}
+        size = self.image_size
         fits = size % 16 == 0 and 16 <= size <= 4096
         wanted, fix = "image size: a multiple of 16 in 16..4096", "use another number"
         require(fits, DataError, wanted, shown(size), fix)
-        for name in SHARES.keys() & numbers:
-            check_number(name, numbers.pop(name), 0, SHARES[name], DataError)
-        _check_counts(**numbers)
+        _check_counts(**vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recolouring(Rendering):
+class Remake(Rendering):
     """How the birds of a data set are rendered again."""
 
     per_image: int = 4
     """Captions tried on each training image; pictures that hide what theirs names are dropped."""
     image_size: int = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resettings(Recolouring):
-    """How the birds of a data set are rendered again, in other places."""
-
-    per_image: int = 3
-    plumage: float = 0.25
-    """Share of the parts that no word names which take a colour of z's."""
-    wishes: float = 0.8
-    """Share of captions about a bird of other colours; the rest describe the remembered one."""
-    places: float = 0.4
-    """Share of captions that name a background, any of those where the bird can be."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +144,10 @@ def prepare_aviary(
                 View(f"aviary-{species.id:04d}-{i:04d}", split, sample_bird(species.id, i, how.seed))
                 for i in range(each[split])
             ]
-    counts = Counter(view.split for views in table.values() for view in views)
-    return _render_table(out, NAME, table, how, {}, dict(counts))
+    return _render_table(out, NAME, table, how, {})
 
 
-def prepare_recoloured(dataset: Path, out: Path, how: Recolouring | None = None) -> Path:
+def prepare_recoloured(dataset: Path, out: Path, how: Remake | None = None) -> Path:
     """Render Aviary's birds in colours that captions ask for, for `train --extra`.
 
     G is shown what should come of a memory and words that disagree, which only a renderer knows. Each
@@ -179,10 +162,10 @@ def prepare_recoloured(dataset: Path, out: Path, how: Recolouring | None = None)
     Raises:
         DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
-    return _render_again(dataset, out, RECOLOURED, how or Recolouring())
+    return _render_again(dataset, out, RECOLOURED, "wish", recolouring, how)
 
 
-def prepare_resettings(dataset: Path, out: Path, how: Resettings | None = None) -> Path:
+def prepare_resettings(dataset: Path, out: Path, how: Remake | None = None) -> Path:
     """Render Aviary's birds in the place, light and plumage that a noise z asks for.
 
     For `train --extra`: z gets something to say that neither words nor memory settle. As `prepare
@@ -197,17 +180,21 @@ def prepare_resettings(dataset: Path, out: Path, how: Resettings | None = None) 
     Raises:
         DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
-    return _render_again(dataset, out, RESETTINGS, how or Resettings())
+    return _render_again(dataset, out, RESETTINGS, "setting", resetting, how)
 
 
-def _render_again(dataset: Path, out: Path, name: str, how: Recolouring) -> Path:
-    """Render what is asked of each training image of an Aviary."""
-    prepared = PreparedDataset.open(dataset)
+def _render_again(
+    dataset: Path,
+    out: Path,
+    name: str,
+    kind: str,
+    ask: Callable[[BirdSpec, Sequence[str], random.Random], Wish],
+    how: Remake | None,
+) -> Path:
+    """Render what is asked of each training image of an Aviary; `kind` is part of the pictures' ids."""
+    how, prepared = how or Remake(), PreparedDataset.open(dataset)
     wanted, found = f"a data set of `prepare aviary` in {dataset}", f"the data set {prepared.name!r}"
     require(prepared.name == NAME, DataError, wanted, found, "only rendered birds can be recoloured")
-    shares: dict[str, Any] = {key: getattr(how, key) for key in SHARES if hasattr(how, key)}
-    ask: Callable[..., Wish] = partial(resetting, **shares) if shares else recolouring
-    kind = "setting" if shares else "wish"
     base_seed = prepared.header["seed"]
     table: dict[str, list[View]] = {}
     for memory in prepared.split("train"):
@@ -218,7 +205,7 @@ def _render_again(dataset: Path, out: Path, name: str, how: Recolouring) -> Path
             View(f"{memory.id}-{kind}-{k}", "train", wish.specimen, wish, memory.id)
             for k, wish in enumerate(wishes)
         ]
-    facts = {"base_seed": base_seed, "per_image": how.per_image, **shares}
+    facts = {"base_seed": base_seed, "per_image": how.per_image}
     return _render_table(out, name, table, how, facts)
 
 
@@ -226,28 +213,23 @@ def _render_again(dataset: Path, out: Path, name: str, how: Recolouring) -> Path
 
 
 def _render_table(
-    out: Path,
-    name: str,
-    table: Mapping[str, Sequence[View]],
-    how: Rendering,
-    facts: Mapping[str, Any],
-    counts: Mapping[str, int] | None = None,
+    out: Path, name: str, table: Mapping[str, Sequence[View]], how: Rendering, facts: Mapping[str, Any]
 ) -> Path:
     """Render what is missing of a data set and write its tables; return its folder.
 
     Args:
         table: views by the name of their log; one process renders those of a log.
         facts: further header entries, on which the pictures depend.
-        counts: of each split's items, where they are known beforehand.
 
     Raises:
         DataError: `out` holds something else than a (begun) rendering of that name, or the disk is full.
     """
     facts = {"seed": how.seed, "image_size": how.image_size, **facts}
-    _make_room(out, name, facts if counts is None else {**facts, "counts": counts})
+    counts = Counter(view.split for views in table.values() for view in views)
+    # Of what is asked for some may be hidden, and dropped.
+    _make_room(out, name, {**facts, "counts": dict(counts)} if name == NAME else facts)
     made: list[Item | None] = []
-    total = sum(map(len, table.values()))
-    with tqdm(total=total, desc="aviary", unit="img", smoothing=0.05) as bar:
+    with tqdm(total=counts.total(), desc="aviary", unit="img", smoothing=0.05) as bar:
         for views, shares in zip(table.values(), _run(out, table, how), strict=True):
             made += map(_item, views, shares)
             bar.update(len(views))

@@ -32,7 +32,8 @@ from memdriven.aviary.skeleton import build_rig
 from memdriven.aviary.species import BirdSpec, all_species, sample_bird
 from memdriven.data.images import tiled
 
-GAP = 6
+COLUMNS, TILE, GAP = 8, 140, 6
+"""Of a contact sheet; its tiles and the gaps between them in px."""
 TANGENT = math.tan(math.radians(11.5))
 SUN, SKY, RIM = 0.86, 0.46, 0.34
 
@@ -202,17 +203,10 @@ def choose_birds(count: int, seed: int) -> list[BirdSpec]:
     return birds
 
 
-def contact_sheet(
-    birds: Sequence[BirdSpec] | None = None,
-    *,
-    columns: int = 8,
-    size: int = 256,
-    tile: int = 140,
-    seed: int = 0,
-) -> Image.Image:
-    """Render birds (forty varied ones when None) at `size` px, and show them at `tile` px on one page."""
+def contact_sheet(seed: int = 0) -> Image.Image:
+    """Return forty varied birds, rendered at 256 px and shown at `TILE` px on one page."""
     pictures = []
-    for spec in choose_birds(5 * columns, seed) if birds is None else birds:
-        rgb, _ = render_birds([spec], size)
+    for spec in choose_birds(5 * COLUMNS, seed):
+        rgb, _ = render_birds([spec], 256)
         pictures.append(Image.fromarray(rgb[0].permute(1, 2, 0).numpy()))
-    return tiled(pictures, columns, tile, GAP)
+    return tiled(pictures, COLUMNS, TILE, GAP)

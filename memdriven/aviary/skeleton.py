@@ -31,11 +31,9 @@ def place_tail(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
 
 def place_wings(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     """Spread wings in flight, folded ones otherwise, and the frame that feathers are painted in."""
+    place = _spread if spec.attributes["pose"] == "flying" else _folded
     for k, (s, side) in enumerate(SIDES):
-        if spec.attributes["pose"] == "flying":
-            _spread(rig, plan, spec, body, k, s, side)
-        else:
-            _folded(rig, plan, spec, body, k, s, side)
+        place(rig, plan, spec, body, k, s, side)
 
 
 def _folded(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float) -> None:

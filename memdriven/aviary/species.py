@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import accumulate
 
 import numpy as np
 
@@ -58,17 +57,11 @@ def srgb_to_linear(value: float) -> float:
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
-def linear(name: str) -> Colour:
-    """Linear RGB reflectance of a named colour."""
-    r, g, b = (srgb_to_linear(channel / 255) for channel in SRGB[name])
-    return r, g, b
-
-
 def individual(name: str, rng: random.Random) -> Colour:
     """Linear RGB of one bird's version of a named colour: lighter or darker, warmer or cooler."""
     value = 2.0 ** rng.uniform(-0.16, 0.16)
     warmth = rng.uniform(-0.05, 0.05)
-    r, g, b = linear(name)
+    r, g, b = (srgb_to_linear(channel / 255) for channel in SRGB[name])
     return (min(r * value * (1 + warmth), 1.0), min(g * value, 1.0), min(b * value * (1 - warmth), 1.0))
 
 
@@ -82,7 +75,7 @@ SPECIES = {"train": 150, "test": 50, "validation": 15}
 DRAW_SEED = 20190617
 
 POSES = ("perched", "standing", "swimming", "flying", "clinging")
-BACKGROUNDS = ("foliage", "water", "grass", "snow", "sand", "rock", "dusk", "sky")
+BACKGROUNDS = tuple(SETTINGS)
 PLUMAGE = ("crown", "head", "throat", "breast", "belly", "back", "wing", "tail")
 COLOURED_MARKINGS = ("wing_bars", "eye_ring", "eye_stripe", "beak_color", "legs")
 BARE_COLOURS = ("black", "grey", "yellow", "orange", "red", "pink", "brown")
@@ -112,14 +105,9 @@ class Species:
 
     id: int
     name: str
+    split: str
     attributes: dict[str, str]
     """All of `ATTRIBUTES` but the pose and the background, in their order."""
-
-    @property
-    def split(self) -> str:
-        """Which of the splits of `SPECIES` it belongs to."""
-        ends = zip(SPECIES, accumulate(SPECIES.values()), strict=True)
-        return next(split for split, end in ends if self.id < end)
 
 
 def stream(*key: object) -> random.Random:
@@ -230,10 +218,6 @@ def morph(species: Species, rng: random.Random) -> dict[str, str]:
     return {**species.attributes, **plumage, **coloured}
 
 
-def _signature(species: dict[str, str]) -> tuple[str, ...]:
-    return tuple(species[key] for key in ("body_plan", "head", "crown", "breast", "back", "wing"))
-
-
 @cache
 def all_species() -> tuple[Species, ...]:
     """All species, training ones first; the same in every process."""
@@ -244,21 +228,21 @@ def all_species() -> tuple[Species, ...]:
     known: set[tuple[str, str]] = set()  # every value a training species has
     names: set[str] = set()
     drawn: list[Species] = []
-    while len(drawn) < sum(SPECIES.values()):
-        plan = plans[len(drawn)]
+    splits = [split for split, count in SPECIES.items() for _ in range(count)]
+    while len(drawn) < len(splits):
+        plan, split = plans[len(drawn)], splits[len(drawn)]
         plumage = _plumage(draw, plan)
         candidate = {"body_plan": plan, **plumage, **_markings(draw, plan, plumage)}
-        testing = len(drawn) >= SPECIES["train"]
-        if _signature(candidate) in seen or (testing and not known.issuperset(candidate.items())):
+        look = tuple(candidate[key] for key in ("body_plan", "head", "crown", "breast", "back", "wing"))
+        allowed = split == "train" or known.issuperset(candidate.items())
+        if look in seen or _harlequin(plumage) or not allowed:
             continue
-        if _harlequin(plumage):
-            continue
-        seen.add(_signature(candidate))
+        seen.add(look)
         draw.used.update(candidate.items())
-        if not testing:
+        if split == "train":
             known.update(candidate.items())
         attributes = {key: candidate[key] for key in ATTRIBUTES if key in candidate}
-        drawn.append(Species(len(drawn), _name(rng, plan, names), attributes))
+        drawn.append(Species(len(drawn), _name(rng, plan, names), split, attributes))
     return tuple(drawn)
 
 

@@ -41,6 +41,12 @@ from memdriven.aviary.world import SETTINGS, Colour, Setting
 
 PATTERNS = 0.3
 """Share of wishes that may ask for another pattern of the plumage."""
+OTHER_COLOURS = 0.8
+"""Share of a noise's captions about a bird of other colours; the rest describe the remembered one."""
+PLACE_NAMED = 0.4
+"""Share of a noise's captions that name a background, any of those where the bird can be."""
+UNNAMED = 0.25
+"""Share of the parts that no word names which take a colour of z's."""
 HOSTS = {"wing_bars": "wing", "eye_ring": "head", "eye_stripe": "head", "pattern": "breast"}
 """Where a marking would be that the bird does not have."""
 NUMBERS = 20
@@ -78,15 +84,7 @@ def recolouring(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> W
     return Wish(caption, names, _wear(spec, names, rng))
 
 
-def resetting(
-    spec: BirdSpec,
-    visible: Sequence[str],
-    rng: random.Random,
-    *,
-    plumage: float = 0.25,
-    wishes: float = 0.8,
-    places: float = 0.4,
-) -> Wish:
+def resetting(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wish:
     """Draw a noise and a caption, and change a sighting as they ask.
 
     A background or part that the caption names is the caption's: then the numbers of z that would
@@ -96,21 +94,18 @@ def resetting(
         spec: the remembered bird; kind, build, pose and viewpoint stay.
         visible: attributes of it that its picture shows.
         rng: the only source of chance.
-        plumage: share of the parts nobody named that take a colour of z's.
-        wishes: share of captions about a bird of other colours; the rest describe this one.
-        places: share of captions that name a background, one of those in which it can be.
     """
     z = [round(rng.gauss(0.0, 1.0), 4) for _ in range(NUMBERS)]
     options = possible_places(spec.attributes["body_plan"], spec.attributes["pose"])
-    wanted = _other_plumage(spec, rng) if rng.random() < wishes else dict(spec.attributes)
+    wanted = _other_plumage(spec, rng) if rng.random() < OTHER_COLOURS else dict(spec.attributes)
     wanted["background"] = rng.choice(options)
-    place_named = rng.random() < places
+    place_named = rng.random() < PLACE_NAMED
     captions = _captions(wanted, visible, rng)
     caption, names = next((c for c in captions if ("background" in c[1]) == place_named), captions[0])
 
     place = names.get("background") or background(z[0], z[1], options)
     settings = sorted(SETTINGS[place], key=lambda s: sum(s.bottom) + sum(s.top))
-    taken = _plumage_asked(z, names, plumage)
+    taken = _plumage_asked(z, names)
     specimen = replace(
         _wear(spec, {**names, **taken, "background": place}, rng),
         sun_elevation=math.radians(32 + 28 * _share(z[3])),
@@ -124,7 +119,7 @@ def resetting(
     for first, upper in ((7, True), (9, False)):
         if not any((part in UPPER) == upper for part in taken):
             unused |= {first, first + 1}
-    unused |= {n for n, part in enumerate(PLUMAGE, start=11) if part in names or not plumage}
+    unused |= {n for n, part in enumerate(PLUMAGE, start=11) if part in names}
     return Wish(caption, names, specimen, tuple(None if n in unused else z[n] for n in range(NUMBERS)))
 
 
@@ -169,14 +164,12 @@ def background(z0: float, z1: float, options: Sequence[str]) -> str:
     return min(options, key=away)
 
 
-def _plumage_asked(z: Sequence[float], names: dict[str, str], share: float) -> dict[str, str]:
+def _plumage_asked(z: Sequence[float], names: dict[str, str]) -> dict[str, str]:
     """The colours that z gives to plumage nobody named: part -> colour.
 
     A marking that the caption names stays readable: its part takes no colour near the marking's.
     """
-    if not share:
-        return {}
-    threshold = _NORMAL.inv_cdf(1 - share)
+    threshold = _NORMAL.inv_cdf(1 - UNNAMED)
     taken = {}
     for number, part in enumerate(PLUMAGE, start=11):
         first = 7 if part in UPPER else 9

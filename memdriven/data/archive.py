@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from memdriven.data.images import ENDINGS
-from memdriven.errors import DataError, require
+from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors
 from memdriven.numbers import counted
 
@@ -113,13 +113,9 @@ class Archive:
         """Return a file's bytes; one that is missing or damaged is refused by name."""
         wanted = f"{name} in {self.place}"
         require(name in self._read, DataError, wanted, "no such file", "give the complete official archive")
-        try:
+        fix = "restore the file, or download the archive again"
+        with explained(DataError, f"an undamaged {wanted}", fix, Exception):
             return self._read[name]()
-        except DataError:
-            raise
-        except Exception as error:  # whatever the libraries make of damaged and hostile archives
-            found = f"a damaged file ({type(error).__name__}: {error})"[:200]
-            raise DataError(wanted, found, "restore the file, or download the archive again") from error
 
     def text(self, name: str) -> str:
         """Return a file as text; bytes that are not UTF-8 are replaced."""
@@ -216,7 +212,10 @@ def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
 
 
 def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None:
-    try:
+    # Whatever the libraries make of damaged and hostile archives.
+    with explained(
+        DataError, f"a whole zip or tar archive at {path}", "download the archive again", Exception
+    ):
         if zipfile.is_zipfile(path):
             _add_zip(archive, stack.enter_context(zipfile.ZipFile(path)))
         else:
@@ -224,11 +223,6 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
             with explain_disk_errors(folder):
                 _unpack(archive, path, folder)
             _add_folder(archive, folder, follow_links=False)
-    except DataError:
-        raise
-    except Exception as error:
-        found, wanted = f"{type(error).__name__}: {error}"[:200], f"a whole zip or tar archive at {path}"
-        raise DataError(wanted, found, "download the archive again") from error
 
 
 class _Metered:

@@ -29,7 +29,7 @@ import torch
 from memdriven.data.archive import Archive, open_archives
 from memdriven.data.prepared import Item, PreparedDataset, assemble, clean, refuse_other_content
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
-from memdriven.errors import DataError, require
+from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors, sha256_file
 from memdriven.numbers import counted, parse_json
 
@@ -183,15 +183,12 @@ def _read_cub(files: Archive) -> _Read:
     root = files.need("images.txt").removesuffix("images.txt")
     photos = []
     for number, name in _table(files, "images.txt").items():
-        try:
+        wanted = f"a class and a box of 4 numbers for image {number}, {name}"[:300]
+        with explained(DataError, wanted, "give the official archive", KeyError, ValueError):
             class_number = int(labels[number])
             left, top, width, height = map(float, boxes[number].split())
             if not 1 <= class_number <= len(classes):
                 raise ValueError(f"class {class_number} of {len(classes)}")
-        except (KeyError, ValueError) as error:
-            wanted = f"a class and a box of 4 numbers for image {number}, {name}"[:300]
-            found = f"{type(error).__name__}: {error}"[:200]
-            raise DataError(wanted, found, "give the official archive") from error
         photo = f"{root}images/{name}"
         photos.append((PurePosixPath(name).stem, class_number, photo, (left, top, width, height)))
     return _with_reed(files, texts, CUB_TEST, classes, photos)
@@ -284,16 +281,14 @@ def _read_coco(files: Archive) -> _Read:
         listing = files.need(f"captions_{part}.json")
         photos = {m["name"]: m.string for m in files.matching(rf"{part}/(?P<name>[^/]+\.jpg)")}
         captions: dict[int, list[str]] = defaultdict(list)
-        try:
+        damaged = (ValueError, KeyError, TypeError, OverflowError)
+        with explained(DataError, f"COCO captions in {listing}", "download the annotations again", *damaged):
             content = parse_json(files.read(listing))
             for annotation in content["annotations"]:
                 captions[annotation["image_id"]].append(str(annotation["caption"]))
             named = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
             if not all(0 <= number < 10**12 for number in named):
                 raise ValueError("an id that is no number of an image")
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            found = f"{type(error).__name__}: {error}"[:200]
-            raise DataError(f"COCO captions in {listing}", found, "download the annotations again") from error
         for number, name in named.items():
             if number in captions:
                 wanted, fix = f"{part}/{name} in {files.place}", f"give the whole of {part}"

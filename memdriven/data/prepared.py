@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from memdriven.data.archive import Archive
 from memdriven.data.images import (
@@ -37,7 +38,7 @@ from memdriven.data.images import (
     square_around,
     to_bytes,
 )
-from memdriven.errors import DataError, require
+from memdriven.errors import DataError, explained, require
 from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
 from memdriven.numbers import check_whole, counted, is_number, is_whole, parse_json, shown
 
@@ -118,13 +119,11 @@ class PreparedDataset:
         good = isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096
         wanted = f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}"
         require(good, DataError, wanted, f"{shown(name)}, {shown(size)} and {shown(classes)}", _AGAIN)
-        try:
-            with (path / ITEMS).open(encoding="utf-8") as stream:
-                items = [_read_item(line, f"{path / ITEMS}, line {n}") for n, line in enumerate(stream, 1)]
-        except (OSError, UnicodeDecodeError) as error:
-            found = f"{type(error).__name__}: {error}"
-            raise DataError(f"the item table {path / ITEMS}", found, _AGAIN) from error
-        _check(items, path / ITEMS)
+        table = path / ITEMS
+        unreadable = explained(DataError, f"the item table {table}", _AGAIN, OSError, UnicodeDecodeError)
+        with unreadable, table.open(encoding="utf-8") as stream:
+            items = [_read_item(line, f"{table}, line {n}") for n, line in enumerate(stream, 1)]
+        _check(items, table)
         counts = dict(Counter(item.split for item in items))
         wanted = f"the items that {path / HEADER} counts: {header.get('counts')}"
         require(counts == header.get("counts"), DataError, wanted, counts, _AGAIN)
@@ -156,11 +155,9 @@ class PreparedDataset:
 
 
 def _read_item(line: str, place: str) -> Item:
-    try:
+    with explained(DataError, f"an item in {place}", _AGAIN, ValueError, TypeError):
         values = parse_json(line)
         item = Item(**values)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"an item in {place}", f"{type(error).__name__}: {error}", _AGAIN) from error
     good = (
         all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
         and len(item.id.splitlines()) == 1
@@ -267,9 +264,7 @@ def assemble(
             (folder / item.file).write_bytes(content)
             return to_bytes(image.resize((LOOK, LOOK), Image.Resampling.BOX))
 
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            work = pool.map(write, pictures)
-            written = list(tqdm(work, f"{header['name']} images", len(pictures)))
+        written = thread_map(write, pictures, max_workers=_WORKERS, desc=f"{header['name']} images")
         unreadable = [error for error in written if isinstance(error, DataError)]
         items = [item for (item, _), look in zip(pictures, written, strict=True) if isinstance(look, Tensor)]
         if (faults or unreadable) and not (skip_faults and items):

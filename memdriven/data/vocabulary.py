@@ -135,18 +135,13 @@ class Vocabulary:
         self._ids = {word: index for index, word in enumerate(self.words, start=1)}
         self._letters = [frozenset(word) for word in self.words]
         self._stand_in = functools.lru_cache(_REMEMBERED)(self._find_stand_in)
-        if len(self._ids) != len(self.words):
-            raise ValueError("a vocabulary's words must differ from each other")
 
     @classmethod
-    def build(cls, captions: Iterable[str], min_count: int = 1) -> Vocabulary:
-        """Collect the words that occur at least `min_count` times, the most frequent first."""
+    def build(cls, captions: Iterable[str]) -> Vocabulary:
+        """Collect the words of captions, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenize(caption))
-        words = [word for word, count in counts.items() if count >= min_count]
-        wanted = f"captions with words that occur {min_count} times or more"
-        found = f"{counted(len(counts), 'different word')}, all rarer"
-        require(words, DataError, wanted, found, "give more captions or lower min_count")
-        return cls(sorted(words, key=lambda word: (-counts[word], word)))
+        require(counts, DataError, "captions with words", "none", "give captions of the pictures")
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)))
 
     def __len__(self) -> int:
         return len(self.words) + 1

@@ -14,7 +14,7 @@ A run that was stopped goes on in the row and step where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,6 @@ def ablate(
     extra: Sequence[Path] = (),
     memory: Path | None = None,
     dry_run: bool = False,
-    say: Callable[[str], object] = print,
     progress: bool = True,
 ) -> dict[str, str]:
     """Train one base and its variants with the same seed and budget; measure each.
@@ -139,7 +138,6 @@ def ablate(
         extra: further training data, as `train` takes it; the rows `paper` and `paper-family` do without.
         memory: a memory bank of these encoders; built in OUT when left out.
         dry_run: show the rows and what two steps of the base cost; train nothing.
-        say: takes the plan, and a line after each row.
         progress: show bars.
 
     Returns:
@@ -158,9 +156,9 @@ def ablate(
     parts += [counted(minutes, "minute", "g")] if minutes else []
     budget = f"{' or '.join(parts)}, seed {base.train.seed}, base {base.preset}"
     budget = " with ".join([budget, *(path.name for path in extra)])
-    say(f"{counted(len(chosen), 'row')}, each {budget}; results go to {out / 'evaluation'}")
+    print(f"{counted(len(chosen), 'row')}, each {budget}; results go to {out / 'evaluation'}")
     for name, row in chosen.items():
-        say(f"  {name:<18}  {changes(base, row) or 'as configured'}")
+        print(f"  {name:<18}  {changes(base, row) or 'as configured'}")
 
     def train(name: str) -> Path:
         """Train a row up to its budget, unless it is; return its checkpoint."""
@@ -205,7 +203,7 @@ def ablate(
             trained = train(name)
         except TrainingError as error:
             failed[name] = str(error)
-            say(f"{name}: {error}")
+            print(f"{name}: {error}")
             continue
         measured = evaluate(
             trained,
@@ -218,5 +216,5 @@ def ablate(
             budget=budget,
             progress=progress,
         )
-        say(f"{name}: measured" + "".join(f"; left out: {each}" for each in measured.left_out))
+        print(f"{name}: measured" + "".join(f"; left out: {each}" for each in measured.left_out))
     return failed

@@ -12,15 +12,16 @@ shows it, or where one number is known in both forms (AttnGAN on CUB is 23.98 in
 
 from __future__ import annotations
 
+import csv
 import html
 import io
 import itertools
-import json
 import math
 import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +33,9 @@ from memdriven.evaluation.results import Result, format_table, markdown, read_re
 from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
 from memdriven.files import atomic_write_bytes, read_json
 from memdriven.numbers import counted, is_number
+from memdriven.training.run_directory import METRICS, read_metrics
 
-RESULTS, LOG, PICTURES = "results.jsonl", "metrics.jsonl", "rows/model.json"
+RESULTS, PICTURES = "results.jsonl", "rows/model.json"
 PANELS = (
     *("d_adversarial", "g_adversarial", "d_accuracy", "damsm", "reconstruction", "kl", "r1", "loss"),
     *("heads_recall@10", "pixels_recall@10"),
@@ -105,10 +107,10 @@ def gather(runs: Sequence[Path]) -> Records:
         for path in [run] if run.is_file() else sorted(run.rglob(RESULTS)):
             found.results.extend(read_results(path))
         found.pictures.extend(sorted(run.rglob(PICTURES)))
-        for path in sorted(run.rglob(LOG)):
+        for path in sorted(run.rglob(METRICS)):
             found.logs["/".join((run.resolve().name, *path.parent.relative_to(run).parts))] = path
     where = f"none in {', '.join(map(str, runs))[:160]}" if runs else "no run"
-    require(any(found), EvaluationError, f"{RESULTS} or {LOG} in the runs", where, fix)
+    require(any(found), EvaluationError, f"{RESULTS} or {METRICS} in the runs", where, fix)
     return found
 
 
@@ -125,57 +127,12 @@ COLUMNS = {
 """The printed columns, and what of ours stands under them: FID in form b, the family's."""
 
 
-class Published(NamedTuple):
-    """One method's numbers on one data set, as printed; what is not printed is absent."""
-
-    method: str
-    form: str
-    """Of its FID: a, b, c or ?; "" without one."""
-    values: dict[str, str]
-
-    @classmethod
-    def rows(cls, table: str) -> list[Published]:
-        """Read a table of lines `method | form | a number a column`."""
-        lines = [[cell.strip(" -") for cell in line.split("|")] for line in table.strip().splitlines()]
-        return [
-            cls(method, form, {name: text for name, text in zip(COLUMNS, printed) if text})
-            for method, form, *printed in lines
-        ]
-
-
-PUBLISHED: dict[str, list[Published]] = {
-    "CUB": Published.rows(
-        """
-        Real images | - | 25.34 | -     | 89.17
-        AttnGAN     | b | 4.36  | 23.98 | 67.82
-        ControlGAN  | ? | 4.58  | 13.92 | 69.33
-        MirrorGAN   | - | 4.56  | -     | 57.67
-        DM-GAN      | b | 4.75  | 16.09 | 72.31
-        DF-GAN      | b | 5.10  | 14.81 | -
-        LAFITE      | ? | 5.97  | 10.48 | -
-        The paper   | ? | 5.91  | 10.49 | 73.87
-        """
-    ),
-    "COCO": Published.rows(
-        """
-        Real images | - | 34.88 | -     | 92.71 | 74.97 | 80.84
-        AttnGAN     | b | 25.89 | 32.32 | 85.47 | 25.88 | 39.01
-        ControlGAN  | ? | 24.06 | 33.58 | 72.43 | -     | -
-        MirrorGAN   | - | 26.47 | -     | 74.52 | -     | -
-        DM-GAN      | b | 32.32 | 32.64 | 88.56 | 33.44 | 48.03
-        DF-GAN      | b | -     | 21.42 | -     | -     | -
-        XMC-GAN     | ? | 30.45 | 9.33  | -     | 50.94 | 71.33
-        LAFITE      | ? | 32.34 | 8.12  | -     | 61.09 | 74.78
-        DALL-E      | ? | -     | ~20   | -     | -     | -
-        GLIDE       | ? | -     | 12.89 | -     | -     | -
-        CP-GAN      | ? | 52.73 | 55.82 | 93.59 | 77.02 | 84.55
-        Obj-GAN     | ? | 30.29 | 36.52 | 87.84 | 27.14 | 41.24
-        OP-GAN      | ? | 27.88 | 24.70 | 89.01 | 35.85 | 50.47
-        The paper   | ? | 29.36 | 19.47 | 90.32 | 47.46 | 65.83
-        """
-    ),
+_TABLE = files("memdriven.evaluation").joinpath("published.csv").read_text("utf-8").splitlines()
+PUBLISHED: dict[str, list[dict[str, str]]] = {
+    name: [row for row in csv.DictReader(_TABLE) if row["data"] == name] for name in ("CUB", "COCO")
 }
-"""Data set -> rows in the paper's order. CP-GAN, Obj-GAN and OP-GAN also use bounding boxes."""
+"""Data set -> methods in the paper's order, each with the form of its FID (a, b, c or ?) and `COLUMNS`; what
+is not printed is empty. CP-GAN, Obj-GAN and OP-GAN also use bounding boxes."""
 
 
 def tables(results: Sequence[Result]) -> Iterator[str]:
@@ -243,19 +200,18 @@ def arrowed(name: str) -> str:
 
 def published_table(name: str, models: Sequence[Sequence[Result]]) -> str:
     """Return Table 1 on one data set, and below it our models of that data set or of a part of it."""
-    keys = list(COLUMNS)[: max(len(row.values) for row in PUBLISHED[name])]
+    keys = [key for key in COLUMNS if any(row[key] for row in PUBLISHED[name])]
     lines = [["", "FID form", *(f"{key} {'↓' if key == 'fid' else '↑'}" for key in keys)]]
     for row in PUBLISHED[name]:
-        lines.append([f"{row.method} *(published)*", row.form, *(row.values.get(key, "–") for key in keys)])
+        lines.append([f"{row['method']} *(published)*", row["form"], *(row[key] or "–" for key in keys)])
     ours = [group for group in models if group[0].dataset.lower().startswith(name.lower())]
     for group, row_of_ours in itertools.product(ours, (MODEL, *ROWS)):
         values = {each.metric: f"{each.value:.2f}" for each in group if each.row == row_of_ours}
         cells = [values.get(COLUMNS[key], "–") for key in keys]
         if set(cells) != {"–"}:
-            label = (
-                f"Ours: {group[0].checkpoint} {group[0].checkpoint_hash} on {group[0].dataset}, {row_of_ours}"
-            )
-            lines.append([escape(label), "b" if "fid_b" in values else "", *cells])
+            model = f"{group[0].checkpoint} {group[0].checkpoint_hash} on {group[0].dataset}"
+            label = escape(f"Ours: {model}, {row_of_ours}")
+            lines.append([label, "b" if "fid_b" in values else "", *cells])
     lead = (
         f"As printed in {SOURCE}; none of the rows marked as published was measured here. Its FID comes in "
         "forms that cannot be compared: (b) is torchvision's ImageNet Inception, (a) the 2015 TensorFlow "
@@ -325,25 +281,13 @@ def draw_curves(logs: dict[str, Path]) -> bytes:
 
 
 def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Read a training log: each number's points over images, or steps where images are not logged.
-
-    Lines that a crash cut are passed over. A resumed run repeats the steps after its last save: the later
-    line of a step counts.
-    """
-    by_step: dict[float, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)  # a loss may be NaN; the line's other numbers count
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and is_number(step := record.get("step")):
-            by_step[float(step)] = record
+    """Read a training log: each number's points over images, or steps where images are not logged."""
     points: dict[str, list[tuple[float, float]]] = {}
-    for step, record in sorted(by_step.items()):
-        x = float(record["images"]) if is_number(record.get("images")) else step
-        for key, value in record.items():
-            if key not in ("step", "images") and is_number(value):
-                points.setdefault(key, []).append((x, float(value)))
+    for step, record in read_metrics(path).items():
+        x = record["images"] if is_number(record.get("images")) else step
+        for key, value in record.items():  # a loss may be NaN; the line's other numbers count
+            if key not in ("step", "images") and is_number(x) and is_number(value):
+                points.setdefault(key, []).append((x, value))
     return points
 
 

@@ -176,11 +176,8 @@ def measure_retrieval(context: Context, row: Row) -> list[Measurement]:
     protocol = f"{tried} in {counted(bank.n, 'image')}; fitting: {meaning}"
     numbers = []
     for k in depths:
-        found, details = (
-            sum(rank < k for rank in ranks) / len(ranks),
-            {"chance": round(1 - (1 - chance) ** k, 4)},
-        )
-        numbers.append(Measurement(f"recall@{k}", found, len(chosen), protocol, details))
+        found, by_chance = sum(rank < k for rank in ranks) / len(ranks), round(1 - (1 - chance) ** k, 4)
+        numbers.append(Measurement(f"recall@{k}", found, len(chosen), protocol, {"chance": by_chance}))
     if shares:
         protocol = "mean share of named attributes in the first neighbour's record"
         numbers.append(Measurement("attributes_of_first", sum(shares) / len(shares), len(chosen), protocol))

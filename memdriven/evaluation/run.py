@@ -163,10 +163,8 @@ class Evaluation:
         if captions < asked:
             self.notes.append(f"{asked} captions were asked for, and split {split} has {captions}")
         identity = {**context.identity, "variant": variant, "budget": budget}
-        device, self._judge = (
-            torch.device(context.device),
-            context.judge.hash if context.protocol.judge else "",
-        )
+        self._judge = context.judge.hash if context.protocol.judge else ""
+        device = torch.device(context.device)
         self._facts = {
             **identity,
             "checkpoint": context.checkpoint.name,

@@ -1,16 +1,12 @@
 """The memory as a map: every picture a point, alike captions near each other.
 
-Positions come from a file beside the bank, which `build-memory` and `own-memory` renew, or which
-
-    python -m memdriven.explore.memory_map checkpoints/aviary
-
-writes; or, without it, from the two directions in which the captions' keys differ most (PCA, at once).
+Positions come from a file beside the bank, which `build-memory` and `own-memory` renew; or, without it, from
+the two directions in which the captions' keys differ most (PCA, at once).
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +27,7 @@ from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MEMORY, MemoryBank
 
 SCHEMA = "memdriven.map/1"
-REPAIR = "delete the file, or write it again"
+REPAIR = "delete the file, or build the memory again"
 PERPLEXITY = 30.0
 STEPS = 500
 LARGEST = 5_000
@@ -189,7 +185,3 @@ def mean_colours(pictures: np.ndarray) -> np.ndarray:
     middle = pictures[:, quarter : -quarter or None, quarter : -quarter or None]
     colours: np.ndarray = middle.reshape(len(pictures), -1, 3).mean(axis=1).round().astype(np.uint8)
     return colours
-
-
-if __name__ == "__main__":
-    renew_map(Path(sys.argv[1]))

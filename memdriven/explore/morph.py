@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -25,17 +24,8 @@ PARTS = ("words", "memory", "z", "view")
 MAX_FRAMES = 33
 
 
-class End(NamedTuple):
-    """All that one picture is made of."""
-
-    prepared: Prepared
-    noise: Noise
-
-    @classmethod
-    def of(cls, pipe: MemoryDrivenPipeline, request: Request) -> End:
-        """Return what a request's first picture is made of."""
-        prepared = pipe.prepare(request)
-        return cls(prepared, pipe.noise(request, prepared.request.seeds[0]))
+End = tuple[Prepared, Noise]
+"""All that one picture is made of."""
 
 
 def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
@@ -66,7 +56,7 @@ def between(start: End, end: End, moving: Collection[str], t: float) -> End:
     if "words" in moving:
         text = TextCondition(*(a.lerp(b, t) for a, b in zip(text, other.text, strict=True)))
     v = prepared.v.lerp(other.v, t) if "memory" in moving else prepared.v
-    return End(replace(prepared, text=text, v=v), noise)
+    return replace(prepared, text=text, v=v), noise
 
 
 def frames(
@@ -75,7 +65,8 @@ def frames(
     """Yield `count` pictures, two or more, both ends included: each request's first."""
     wanted, found = "something that moves: " + ", ".join(PARTS), ", ".join(map(str, moving))[:80] or "nothing"
     require(moving and set(moving) <= set(PARTS), ConfigError, wanted, found, "choose one or more")
-    first, last = End.of(pipe, start), End.of(pipe, end)
+    ends = ((pipe.prepare(each), each) for each in (start, end))
+    first, last = [(each, pipe.noise(asked, each.request.seeds[0])) for each, asked in ends]
     for place in range(count):
         yield painted(pipe, *between(first, last, moving, place / (count - 1)))
 

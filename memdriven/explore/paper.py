@@ -133,9 +133,8 @@ def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 def _diverse(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     z, seed = (rows.value(f"diversity_{name}", *MODELS) for name in ("z", "seed"))
     drawn = "with the mirror and the window that a seed draws here too"
-    return f"Pictures of z alone lie {z:.2f} apart; {drawn}, {seed:.2f} (LPIPS-like).", _graded(
-        z >= 0.3, z >= 1
-    )
+    here = f"Pictures of z alone lie {z:.2f} apart; {drawn}, {seed:.2f} (LPIPS-like)."
+    return here, _graded(z >= 0.3, z >= 1)
 
 
 @_claim("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", "inside")

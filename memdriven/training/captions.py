@@ -145,11 +145,11 @@ class EmbeddedCaptions(Captions):
 
 
 class Captioned(NamedTuple):
-    """The captions of a batch, their numbers, and class ids (b,) where members of one are no negatives."""
+    """The captions of a batch, their numbers, and class ids (b,): members of one are no negatives."""
 
     captions: list[EncodedCaption]
     drawn: list[int]
-    class_ids: Tensor | None
+    class_ids: Tensor
 
 
 class CaptionedImages(Captions):
@@ -183,9 +183,9 @@ class CaptionedImages(Captions):
     ) -> None:
         items = [item for _, chosen in sets for item in chosen]
         super().__init__(items, vocabulary, config.text.max_words, progress)
-        self.config = config.damsm
+        none = not config.damsm.mask_same_class
         classes = [
-            NO_CLASS if item.class_id is None else 1_000_000 * number + item.class_id
+            NO_CLASS if none or item.class_id is None else 1_000_000 * number + item.class_id
             for number, (_, chosen) in enumerate(sets)
             for item in chosen
         ]
@@ -210,8 +210,7 @@ class CaptionedImages(Captions):
     def captioned(self, rows: Tensor, generator: torch.Generator) -> Captioned:
         """Return a random caption of each item."""
         drawn = self.pick(rows, generator).tolist()
-        classes = self.class_ids[rows] if self.config.mask_same_class else None
-        return Captioned([self.encoded[caption] for caption in drawn], drawn, classes)
+        return Captioned([self.encoded[caption] for caption in drawn], drawn, self.class_ids[rows])
 
     def v(self, rows: Tensor) -> Tensor:
         """Return features as float32 (b, 512, h, w), of rows of `featured`."""

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from memdriven.data.images import to_unit
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.devices import choose_device
@@ -33,7 +32,6 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
-from memdriven.training.augment import disturb
 from memdriven.training.captions import (
     Captioned,
     CaptionedImages,
@@ -43,7 +41,6 @@ from memdriven.training.captions import (
     permuted_rows,
 )
 from memdriven.training.damsm import GRADIENT_CLIP, save_measured
-from memdriven.training.distributed import Chance
 from memdriven.training.loop import Descent, Loop, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
@@ -184,10 +181,9 @@ def train_text(
     settings = settings or TextSettings()
     further = Further("text", datasets, features, damsm, Path(out), settings, device, resume, progress)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
-    assert data.pictures is not None
     attributes = attribute_values(data.named)
     labels = label_ids(data.named, attributes)
-    maps = frozen_maps(pixels, data.pictures, VIEWS, settings.seed, progress)
+    maps = frozen_maps(pixels, data, VIEWS, settings.seed, progress)
 
     # Where captions carry records, a linear layer must read them off the caption's embeddings, which
     # keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is dropped afterwards.
@@ -227,20 +223,22 @@ def train_text(
 
 
 @torch.no_grad()
-def frozen_maps(pixels: CompactBackbone, pictures: Tensor, views: int, seed: int, progress: bool) -> Tensor:
-    """Return a frozen pixel network's maps of pictures (n, 3, s, s), each disturbed a few times.
+def frozen_maps(
+    pixels: CompactBackbone, data: CaptionedImages, views: int, seed: int, progress: bool
+) -> Tensor:
+    """Return a frozen pixel network's maps of the data's n pictures, each disturbed a few times.
 
     They are (views, n, 112, h, w) in float16, on the CPU.
     """
     device = next(pixels.parameters()).device
-    chance = Chance(torch.Generator().manual_seed(mixed_seed(seed, 4)))
-    rows = torch.split(torch.arange(len(pictures)).repeat(views), 64)
+    chance = torch.Generator().manual_seed(mixed_seed(seed, 4))
+    rows = torch.split(torch.arange(len(data)).repeat(views), 64)
     found = [
-        pixels.maps(disturb(to_unit(pictures[some]), chance).to(device)).half().cpu()
+        pixels.maps(data.disturbed(some, chance).to(device)).half().cpu()
         for some in tqdm(rows, "maps", disable=not progress, leave=False)
     ]
     maps = torch.cat(found)
-    return maps.view(views, len(pictures), *maps.shape[1:])
+    return maps.view(views, len(data), *maps.shape[1:])
 
 
 @dataclass

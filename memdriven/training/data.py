@@ -133,10 +133,8 @@ class GanData:
         """Side in px of the squares on which the last stage learns, in px of the stage before."""
         asked = 2 * self.size if zoom else max(self.size, round(self.size * crop))
         side = min(asked, least)
-        self.crop = 0 if zoom else side - self.size
-        """Room in px for random crops."""
         if asked > side and not zoom and progress:
-            room = f"{self.crop} px of room for crops"
+            room = f"{side - self.size} px of room for crops"
             print(f"train.crop wants {asked} px, the pictures are {side} px: {room}")
         images = [load_images(*of, side, progress) for of in zip(sets, splits)]
         self.images = torch.cat(images) if extra else images[0]
@@ -237,7 +235,7 @@ class GanData:
         if self.config.generator.zoom:
             return draw_windows(count, self.config.generator.zoom, generator)
         side = self.images.shape[-1]
-        corners = torch.randint(self.crop + 1, (count, 2), generator=generator)
+        corners = torch.randint(side - self.size + 1, (count, 2), generator=generator)
         return torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
 
     def _corners(self, count: int, step: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, explain_disk_errors, read_json
+from memdriven.numbers import is_whole
 
 Modules = Mapping[str, nn.Module]
 Optimisers = Mapping[str, torch.optim.Optimizer]
@@ -83,15 +85,11 @@ class RunDirectory:
             require(not changed, TrainingError, wanted, found, fix)
 
     def begin(self, step: int) -> None:
-        """Freeze the settings, and drop the metrics of steps behind `step`, which come again.
-
-        Of several rows of one step the last is kept, and no row that a killed writer tore.
-        """
+        """Freeze the settings, and drop the metrics of steps behind `step`, which come again."""
         atomic_write_json(self.frozen, self.settings)
         log = self.path / METRICS
         if log.exists():
-            rows = {row["step"]: row for row in _rows(log) if row["step"] <= step}
-            lines = [json.dumps(rows[key]) + "\n" for key in sorted(rows)]
+            lines = [json.dumps(row) + "\n" for at, row in read_metrics(log).items() if at <= step]
             atomic_write_bytes(log, "".join(lines).encode())
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -123,15 +121,19 @@ def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str,
             yield f"{section}{name}", value
 
 
-def _rows(log: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a metrics file that are whole."""
+def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
+    """Return a training's rows of metrics by step, in order.
+
+    A resumed training repeats the steps after its last save: the later row of a step counts. Rows that a
+    killed writer tore are passed over.
+    """
+    rows = {}
     for line in log.read_bytes().splitlines():
-        try:
+        with suppress(ValueError, RecursionError):
             row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            yield row
+            if isinstance(row, dict) and is_whole(row.get("step")):
+                rows[row["step"]] = row
+    return dict(sorted(rows.items()))
 
 
 # ----------------------------------------------------------------------------------------------------

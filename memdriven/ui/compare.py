@@ -68,10 +68,8 @@ def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
         for name, (shown, words) in zip(("before", "after"), ends, strict=True)
     ]
     gap = difference(before.images[0], after.images[0])
-    share, where = (
-        f"difference: {100 * float(gap.mean()):.1f} % on average",
-        "Map of where the two pictures differ",
-    )
+    share = f"difference: {100 * float(gap.mean()):.1f} % on average"
+    where = "Map of where the two pictures differ"
     figures.append(figure(html.wash(gap, "text"), where, share, class_="md-figure md-gap"))
     parts = (
         tag("p", html.changed_words(word_changes(wanted.caption, edited)), class_="md-changed"),

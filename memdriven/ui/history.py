@@ -17,28 +17,8 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.numbers import counted
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.request import Recipe
-from memdriven.ui import gr, restore
-from memdriven.ui.html import (
-    BESIDE,
-    CLICKS,
-    PICTURE_ALT,
-    PRESS,
-    QUEUED,
-    READY,
-    act_button,
-    button,
-    data_uri,
-    failure,
-    hint,
-    panel,
-    pressing,
-    save_link,
-    section,
-    seed_words,
-    status,
-    tag,
-    text,
-)
+from memdriven.ui import gr, html, restore
+from memdriven.ui.html import button, hint, panel, section, status, tag, text
 from memdriven.ui.picture import Moment, is_moment
 from memdriven.ui.query import KEPT, STATE_SECONDS, Compose
 from memdriven.ui.references import note
@@ -86,18 +66,18 @@ def _item(place: int, each: Moment) -> str:
     words = recipe.caption
     label = f"Choose picture {place + 1}: {words}"
     box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
-    image = tag("img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=words))
+    image = tag("img", src=each["image"], width=72, height=72, alt=html.PICTURE_ALT.format(caption=words))
     inspects = {"data_act": "inspect", "data_place": place, "title": ACTIONS["inspect"][1]}
     seen = tag("button", image, type="button", class_="md-history-picture", **inspects)
     facts = tag("p", text(words), class_="md-history-words")
     facts += tag("span", text(f"No. {place + 1}"), class_="md-history-number")
-    facts += tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
+    facts += tag("span", text(html.seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
     mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
     acts = [(act, *said) for act, said in ACTIONS.items() if act != "similar"]
-    buttons = [act_button(act, label, words, why, data_place=place) for act, label, why in acts]
+    buttons = [html.act_button(act, label, words, why, data_place=place) for act, label, why in acts]
     # These wait for no painting.
     for act, label, why, on in (("forget", "Forget", None, None), ("star", f"{mark} Favourite", kept, star)):
-        buttons.append(act_button(act, label, words, why, on, data_place=place, data_event="like"))
+        buttons.append(html.act_button(act, label, words, why, on, data_place=place, data_event="like"))
     controls = tag("div", facts + tag("div", *buttons, class_="md-steer"))
     return tag("li", box + seen + controls, class_="md-moment", data_recipe=each["recipe"])
 
@@ -142,7 +122,7 @@ def star(current: object) -> dict[str, Any]:
 
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
-    return restore.inspected(restore.read(written)) | {"status": status(READY)}
+    return restore.inspected(restore.read(written)) | {"status": status(html.READY)}
 
 
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
@@ -162,7 +142,7 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
         try:
             shown = restore.restored(restore.read(link), steering)
         except MemDrivenError as error:
-            shown = {"status": failure(error)}
+            shown = {"status": html.failure(error)}
     if isinstance(values, dict):
         shown.pop("tabs", None)
         if "current" in shown:
@@ -205,7 +185,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     said = f"{counted(len(outputs), 'picture')} ready to save."
     if left_out:
         said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
-    link = save_link(name, data_uri(content, kind), f"Save the {title} ({len(outputs)})")
+    link = html.save_link(name, html.data_uri(content, kind), f"Save the {title} ({len(outputs)})")
     yield {"saved": link, "status": status(said)}
 
 
@@ -295,14 +275,14 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
             column.saved = panel(elem_id="saved")
-            listed = panel(panel_html([]), elem_id="history", js_on_load=CLICKS + _CHOSEN)
+            listed = panel(panel_html([]), elem_id="history", js_on_load=html.CLICKS + _CHOSEN)
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
             choose = tag("input", type="file", accept="image/png", class_="md-file")
             words = text("Drop a PNG here to restore it, or choose one")
             zone = tag("label", words + choose, class_="md-drop")
-            dropped = panel(zone, elem_id="recipe-drop", js_on_load=CLICKS)
+            dropped = panel(zone, elem_id="recipe-drop", js_on_load=html.CLICKS)
             with gr.Row(elem_id="recipe-paste"):
                 written = gr.Textbox(
                     label="Recipe (JSON) or link",
@@ -314,9 +294,9 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
                 )
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
-            column.inspection = panel(empty, elem_id="inspection", js_on_load=CLICKS)
+            column.inspection = panel(empty, elem_id="inspection", js_on_load=html.CLICKS)
             column.inspected = gr.State(None, time_to_live=STATE_SECONDS)
-    quiet = {name: QUEUED[name] for name in ("show_progress", "api_visibility")}
+    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
     every, current, stored = [*vars(column)], column.current, column.past
 
     def then_list(event: gr.events.Dependency) -> None:
@@ -328,8 +308,8 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     # The browser's own list is changed by `page.js` alone: one that comes back from here would lack what
     # was pressed meanwhile.
     for event in (
-        column.on(column.result.like, star, ["current"], ["made", "status"], **PRESS),
-        current.change(remember, current, column.made, **BESIDE),
+        column.on(column.result.like, star, ["current"], ["made", "status"], **html.PRESS),
+        current.change(remember, current, column.made, **html.BESIDE),
     ):
         then_list(event.success(None, column.made, stored, js=_ADD, **quiet))
     then_list(listed.like(None, None, stored, js=_FRESH, **quiet))
@@ -339,10 +319,10 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     column.on([read.click, written.submit], paste, [written], pasted, **quiet)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
-    once = {**QUEUED, "trigger_mode": "once"}
+    once = {**html.QUEUED, "trigger_mode": "once"}
     column.on(arrival.submit, arrive, ["steering"], every, **once).success(None, js=_ARRIVED)
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
     saving = column.on(listed.submit, save, ["past", "steering"], ["saved", "status"])
-    saving.success(None, js=pressing("saved"))
+    saving.success(None, js=html.pressing("saved"))

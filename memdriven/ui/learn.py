@@ -149,10 +149,8 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
         before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
         rows = []
         for good, each in zip(right, asked, strict=True):
-            answer = tag("em", text(each.options[each.answer or 0]))
-            rows.append(
-                tag("li", tag("b", "\u2713" if good else "\u2717"), text(f" {each.question} "), answer)
-            )
+            mark, answer = "\u2713" if good else "\u2717", tag("em", text(each.options[each.answer or 0]))
+            rows.append(tag("li", tag("b", mark), text(f" {each.question} "), answer))
         made = tag("p", tag("strong", f"{before}Now: {visit[when]} of {len(asked)}."))
         made += tag("ul", *rows, class_="md-answered")
         where = f"{summary()} {where}"

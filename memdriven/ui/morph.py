@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -54,9 +53,8 @@ def run(
     ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
     links = []
     for kind, label in FORMAT_NAMES.items():
-        content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
-        href, name = f"data:image/{kind.lower()};base64,{content}", f"memdriven-morph.{kind.lower()}"
-        links.append(tag("a", f"Save {label}", href=href, download=name, class_="md-action"))
+        address = html.data_uri(morph.animation(pictures, kind), f"image/{kind.lower()}")
+        links.append(html.save_link(f"memdriven-morph.{kind.lower()}", address, f"Save {label}"))
     below = (tag("div", *ends, class_="md-ends"), tag("div", *links, class_="md-actions"))
     made = film(shown, 0, tag("div", bars, change), *below)
     yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
@@ -79,9 +77,8 @@ def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
     quote = tag("q", text(retrieval.caption), class_="md-quote" + still["words"])
     memory = tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"])
-    return tag(
-        "div", quote, memory, tag("span", f"seed {seed}", class_="md-seed" + still["z"]), class_="md-end"
-    )
+    noise = tag("span", f"seed {seed}", class_="md-seed" + still["z"])
+    return tag("div", quote, memory, noise, class_="md-end")
 
 
 def build(compose: Compose) -> None:

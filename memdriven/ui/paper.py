@@ -176,10 +176,9 @@ def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
 
 def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Table 1 with our own rows below it, each number with its form."""
-    theirs, ours, measured = [], [], rows_of(pipe)
+    theirs, ours, measured, dash = [], [], rows_of(pipe), "\u2013"
     for each in PUBLISHED["CUB"]:
-        fid, precision = (each.values.get(name, "\u2013") for name in ("fid", "r_precision"))
-        theirs.append([each.method, fid, each.form, precision])
+        theirs.append([each["method"], each["fid"] or dash, each["form"], each["r_precision"] or dash])
     for row, name in ROW_NAMES.items():
         if any((row, each) in measured for each in COLUMNS):
             ours.append([name, *(_shown(each, measured.get((row, each))) for each in COLUMNS)])

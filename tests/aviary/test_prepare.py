@@ -13,14 +13,7 @@ import pytest
 from torch import Tensor
 
 from memdriven.aviary import prepare
-from memdriven.aviary.prepare import (
-    Recolouring,
-    Rendering,
-    Resettings,
-    prepare_aviary,
-    prepare_recoloured,
-    prepare_resettings,
-)
+from memdriven.aviary.prepare import Remake, Rendering, prepare_aviary, prepare_recoloured, prepare_resettings
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import ATTRIBUTES, BirdSpec, all_species
 from memdriven.aviary.wishes import NUMBERS
@@ -145,16 +138,10 @@ def test_numbers_that_cannot_be_are_told_before_anything_is_rendered(
         if name in ("image_size", "seed", "workers"):
             Rendering(**{name: value})
         elif name == "per_image":
-            Recolouring(per_image=value)
+            Remake(per_image=value)
         else:
             prepare_aviary(tmp_path / "out", **{name: value})
     assert not (tmp_path / "out").exists()
-
-
-def test_shares_are_shares() -> None:
-    for plumage in (-0.1, 1, float("nan")):
-        with pytest.raises(DataError, match="plumage"):
-            Resettings(plumage=plumage)
 
 
 def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
@@ -168,7 +155,7 @@ def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
 
 
 def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> None:
-    how = Recolouring(per_image=3, image_size=64, workers=0)
+    how = Remake(per_image=3, image_size=64, workers=0)
     out = prepare_recoloured(base, tmp_path / "wishes", how)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert 6 <= len(made) <= 12
@@ -191,7 +178,7 @@ def test_only_rendered_birds_can_be_recoloured(tmp_path: Path) -> None:
 
 
 def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp_path: Path) -> None:
-    out, how = tmp_path / "settings", Resettings(per_image=2, image_size=16, workers=0)
+    out, how = tmp_path / "settings", Remake(per_image=2, image_size=16, workers=0)
     prepare_resettings(base, out, how)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert {item.memory for item in made.items} <= {item.id for item in memories}
@@ -202,7 +189,6 @@ def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp
         assert item.caption_attributes[0].items() <= item.attributes.items()
         assert item.caption_attributes[0].keys() <= set(item.visible)
         assert made.load_image(item).size == (16, 16)
-    assert (made.header["plumage"], made.header["places"]) == (0.25, 0.4)
     written = (out / "items.jsonl").read_bytes()
     prepare_resettings(base, out, how)
     assert (out / "items.jsonl").read_bytes() == written

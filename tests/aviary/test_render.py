@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from memdriven.aviary import render
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
-from memdriven.aviary.render import GAP, choose_birds, contact_sheet, render_birds
-from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
+from memdriven.aviary.render import GAP, TILE, choose_birds, contact_sheet, render_birds
+from memdriven.aviary.species import SRGB, BirdSpec, all_species, sample_bird, srgb_to_linear
 from memdriven.aviary.world import PLANS, SETTINGS
+
+
+def _linear(name: str) -> tuple[float, float, float]:
+    red, green, blue = (srgb_to_linear(channel / 255) for channel in SRGB[name])
+    return red, green, blue
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
@@ -25,7 +31,7 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
     return dataclasses.replace(
         bird,
         attributes={**bird.attributes, "pose": pose, "background": place},
-        colours={**bird.colours, **{part: linear(name) for part, name in colours.items()}},
+        colours={**bird.colours, **{part: _linear(name) for part, name in colours.items()}},
         azimuth=math.pi / 2,
         elevation=0.1,
         head_yaw=0.0,
@@ -85,11 +91,13 @@ def test_sizes_that_cannot_be_marched_are_refused(size: int) -> None:
         render_birds([sample_bird(0, 0, 0)], size)
 
 
-def test_a_contact_sheet_has_a_tile_for_every_bird() -> None:
+def test_a_contact_sheet_has_a_tile_for_every_bird(monkeypatch: pytest.MonkeyPatch) -> None:
     birds = choose_birds(3, 0)
     assert len({bird.attributes["body_plan"] for bird in birds}) == 3
-    page = contact_sheet(birds, columns=2, size=32, tile=24)
-    assert page.size == (2 * (24 + GAP) + GAP, 2 * (24 + GAP) + GAP)
+    monkeypatch.setattr(render, "choose_birds", lambda count, seed: birds)
+    monkeypatch.setattr(render, "COLUMNS", 2)
+    page = contact_sheet()
+    assert page.size == (2 * (TILE + GAP) + GAP, 2 * (TILE + GAP) + GAP)
     pixels = torch.from_numpy(np.asarray(page).copy())
-    assert pixels[GAP : GAP + 24, GAP : GAP + 24].double().std() > 5
-    assert pixels[-24:, -24:].double().std(dim=(0, 1)).max() == 0  # no fourth bird
+    assert pixels[GAP : GAP + TILE, GAP : GAP + TILE].double().std() > 5
+    assert pixels[-TILE:, -TILE:].double().std(dim=(0, 1)).max() == 0  # no fourth bird

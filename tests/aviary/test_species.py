@@ -15,8 +15,8 @@ from memdriven.aviary.species import (
     SRGB,
     all_species,
     contrast,
-    linear,
     sample_bird,
+    srgb_to_linear,
     stream,
 )
 from memdriven.aviary.world import PLANS
@@ -109,7 +109,7 @@ def test_markings_contrast_with_what_they_lie_on() -> None:
 
 def test_named_colours_are_apart() -> None:
     for k, one in enumerate(COLOURS):
-        assert all(0.0 < channel < 1.0 for channel in linear(one))
+        assert all(0.0 < srgb_to_linear(channel / 255) < 1.0 for channel in SRGB[one])
         assert not contrast(one, one)
         for other in COLOURS[k + 1 :]:
             assert contrast(one, other) == contrast(other, one)

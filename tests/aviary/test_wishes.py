@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from memdriven.aviary import wishes
 from memdriven.aviary.captions import COLOUR_WORDS
 from memdriven.aviary.plumage import PART
 from memdriven.aviary.render import render_birds
@@ -76,7 +77,7 @@ def test_the_bird_keeps_its_kind_build_and_pose_and_its_unnamed_parts_change_by_
     rng = random.Random(0)
     changed = parts = 0
     for bird in _birds(200):
-        made = resetting(bird, SEEN, rng, plumage=0.25)
+        made = resetting(bird, SEEN, rng)
         after = made.specimen
         assert made.names.items() <= after.attributes.items(), "what is named is obeyed"
         for name in ATTRIBUTES:
@@ -96,22 +97,12 @@ def test_the_bird_keeps_its_kind_build_and_pose_and_its_unnamed_parts_change_by_
     assert changed / parts == pytest.approx(0.25, abs=0.03)
 
 
-def test_without_a_share_of_plumage_only_words_change_a_bird() -> None:
-    rng = random.Random(0)
-    for bird in _birds(20):
-        made = resetting(bird, SEEN, rng, plumage=0.0, wishes=0.0)
-        assert {part: made.specimen.colours[part] for part in PLUMAGE} == {
-            p: bird.colours[p] for p in PLUMAGE
-        }
-        assert made.noise[7:] == (None,) * 13
-
-
 def test_a_named_background_is_obeyed_and_then_z_does_not_choose_it() -> None:
     rng = random.Random(1)
     named = other = 0
     birds = [bird for bird in _birds(160) if bird.attributes["pose"] != "swimming"]
     for bird in birds:
-        made = resetting(bird, SEEN, rng, places=0.4)
+        made = resetting(bird, SEEN, rng)
         place = made.specimen.attributes["background"]
         if "background" in made.names:
             named += 1
@@ -147,11 +138,13 @@ def test_swimming_birds_stay_on_the_water_and_other_noise_still_counts() -> None
     assert not settings & set(SETTINGS["water"])
 
 
-def test_named_markings_stay_readable() -> None:
+def test_named_markings_stay_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wishes, "UNNAMED", 0.9)
+    monkeypatch.setattr(wishes, "OTHER_COLOURS", 0.0)
     rng = random.Random(3)
     birds = [bird for bird in _birds(150) if bird.attributes["wing_bars"] != "none"]
     for bird in birds:
-        made = resetting(bird, [*SEEN, "wing_bars"], rng, plumage=0.9, wishes=0.0)
+        made = resetting(bird, [*SEEN, "wing_bars"], rng)
         if "wing_bars" in made.names and made.specimen.attributes["wing"] != bird.attributes["wing"]:
             assert contrast(made.specimen.attributes["wing"], made.names["wing_bars"])
 

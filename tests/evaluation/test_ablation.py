@@ -100,11 +100,14 @@ def options(world: Path, out: Path, squeezenet: Path, **changes: object) -> dict
 
 
 def test_rows_are_trained_measured_and_gone_on_with(
-    world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path,
+    tmp_path: Path,
+    squeezenet_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said: list[str] = []
     out = tmp_path / "ablation"
-    asked = options(world, out, squeezenet_file, say=said.append)
+    asked = options(world, out, squeezenet_file)
     train, trained = ablation.train_gan, []
 
     def counted(*arguments: object, **options: object) -> object:
@@ -125,7 +128,7 @@ def test_rows_are_trained_measured_and_gone_on_with(
     assert {r.checkpoint for r in results} == {"base", "no-v"}
     assert len({r.memory for r in results}) == 1
     assert len(results) == 6, "nothing is measured twice"
-    assert "left out: attributes" in said[-1], "there is no judge"
+    assert "left out: attributes" in capsys.readouterr().out.splitlines()[-1], "there is no judge"
     assert len((out / "no-v" / "metrics.jsonl").read_text().splitlines()) == 2
     frozen = json.loads((out / "no-v" / "config.json").read_text())
     assert frozen["generator"]["use_v"] is False
@@ -140,9 +143,13 @@ def test_rows_are_trained_measured_and_gone_on_with(
 
 
 def test_further_data_is_not_the_papers_and_a_row_that_breaks_does_not_stop_the_others(
-    world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path,
+    tmp_path: Path,
+    squeezenet_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given, said = {}, list[str]()
+    given = {}
 
     def broken(*arguments: object, **options: object) -> None:
         given[Path(str(arguments[3])).name] = options["extra"]
@@ -151,7 +158,8 @@ def test_further_data_is_not_the_papers_and_a_row_that_breaks_does_not_stop_the_
     monkeypatch.setattr(ablation, "train_gan", broken)
     more = (tmp_path / "recoloured",)
     asked = options(world, tmp_path, squeezenet_file, rows=("no-v", *PAPERS), extra=more, minutes=1.5)
-    failed = ablate(**asked, memory=tmp_path / "bank", say=said.append)
+    failed = ablate(**asked, memory=tmp_path / "bank")
+    said = capsys.readouterr().out.splitlines()
     assert set(failed) == {"base", "no-v", *PAPERS}
     assert given == {"base": more, "no-v": more, "paper": (), "paper-family": ()}
     assert said[0].startswith("4 rows, each 2 steps of 4 images or 1.5 minutes, seed 0, base test with recol")

@@ -128,7 +128,7 @@ def backgrounds(paints: Any, *memory: str) -> dict[str, float]:
         judge=Judge(),
         pipe=Painter(paints, memory),
         bank=SimpleNamespace(
-            index_of=memory.index, item=lambda row: SimpleNamespace(attributes=RECORDS[memory[row]])
+            index_of=memory.index, items=[SimpleNamespace(attributes=RECORDS[each]) for each in memory]
         ),
     )
     return {found.metric: found.value for found in measure_background_entropy(bench, Row(name="model"))}  # type: ignore[arg-type]

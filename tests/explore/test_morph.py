@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from memdriven.errors import ConfigError
-from memdriven.explore.morph import PARTS, End, animation, between, frames, slerp
+from memdriven.explore.morph import PARTS, animation, between, frames, slerp
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
@@ -29,14 +29,15 @@ def test_slerp_keeps_angles_and_length() -> None:
 
 
 def test_only_what_moves_moves(pipe: MemoryDrivenPipeline) -> None:
-    start, end = End.of(pipe, asked(RED, 1)), End.of(pipe, asked(BLUE, 2))
+    requests = asked(RED, 1), asked(BLUE, 2)
+    start, end = ((pipe.prepare(each), pipe.noise(each, each.seeds[0])) for each in requests)
     for part in PARTS:
-        mixed = between(start, end, {part}, 0.5)
+        prepared, noise = between(start, end, {part}, 0.5)
         moved = {
-            "z": not torch.equal(mixed.noise.z, start.noise.z),
-            "view": not torch.equal(mixed.noise.epsilon, start.noise.epsilon),
-            "words": not torch.equal(mixed.prepared.text.sentence, start.prepared.text.sentence),
-            "memory": not torch.equal(mixed.prepared.v, start.prepared.v),
+            "z": not torch.equal(noise.z, start[1].z),
+            "view": not torch.equal(noise.epsilon, start[1].epsilon),
+            "words": not torch.equal(prepared.text.sentence, start[0].text.sentence),
+            "memory": not torch.equal(prepared.v, start[0].v),
         }
         assert moved == {each: each == part for each in PARTS}
 

@@ -69,7 +69,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _encoders(folder: Path, items: list[Item], config: Config) -> Path:
-    vocabulary = Vocabulary.build((c for i in items for c in i.captions), 1)
+    vocabulary = Vocabulary.build(c for i in items for c in i.captions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Damsm(len(vocabulary), config.text, config.damsm)
@@ -359,10 +359,10 @@ def test_recall_counts_a_tie_as_a_miss(world: Path) -> None:
 
 
 def test_data_sets_do_not_share_classes(world: Path) -> None:
-    _, vocabulary, config, _ = load_damsm(world / "damsm")
+    vocabulary = load_damsm(world / "damsm").vocabulary
     dataset = PreparedDataset.open(world / "set")
     sets = [(dataset, dataset.split("train"))] * 2
-    twice = CaptionedImages(sets, vocabulary, config, pictures=True, progress=False)
+    twice = CaptionedImages(sets, vocabulary, _config(), pictures=True, progress=False)
     assert len(twice) == 48
     first, second = twice.class_ids.chunk(2)
     assert not set(first.tolist()) & set(second.tolist())
@@ -395,14 +395,19 @@ def test_frozen_maps_are_the_networks_own() -> None:
     torch.manual_seed(0)
     pixels = CompactBackbone(16).eval()
     pictures = torch.tensor([20, 120, 220], dtype=torch.uint8)[:, None, None, None].expand(3, 3, 64, 64)
-    maps = frozen_maps(pixels, pictures, views=2, seed=0, progress=False)
+
+    class Pictures(CaptionedImages):
+        def __init__(self) -> None:
+            self.items, self.pictures = [None] * 3, pictures  # type: ignore[list-item]
+
+    maps = frozen_maps(pixels, Pictures(), views=2, seed=0, progress=False)
     assert maps.shape == (2, 3, 112, 8, 8)
     assert not torch.equal(maps[0], maps[1]), "two views of each picture"
     with torch.no_grad():
         plain = pixels.maps(pictures / 255).mean((2, 3))
     for view in maps.float():
         assert torch.cdist(view.mean((2, 3)), plain).argmin(1).tolist() == [0, 1, 2]
-    assert torch.equal(maps, frozen_maps(pixels, pictures, views=2, seed=0, progress=False))
+    assert torch.equal(maps, frozen_maps(pixels, Pictures(), views=2, seed=0, progress=False))
 
 
 # --- Further training ---
