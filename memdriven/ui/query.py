@@ -55,6 +55,8 @@ SOURCES = {
     "none": ("None", "Control: no reference at all, words and noise alone."),
 }
 """Label and hint of each place where the references can come from."""
+FREE = ("from the seed", "")
+"""Label and value of what a seed decides."""
 MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -159,7 +161,8 @@ class Compose(SimpleNamespace):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures:
+    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures
+    (made, the one that it is to add):
     the History tab's content is made when it is first opened, and would miss those made before.
     """
 
@@ -400,10 +403,10 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
                 gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
-                label, sides = "Mirror the memory, left to right", [("off", "no"), ("on", "yes")]
-                column.mirror = choice(gr.Radio, "mirror", label, [("from the seed", ""), *sides], value="")
+                label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
+                column.mirror = choice(gr.Radio, "mirror", label, [FREE, *sides], value="")
                 label = "Part of the memory that is seen (left, top, side)"
-                parts = [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
+                parts = [FREE, ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
                 column.window = choice(
                     gr.Dropdown, "window", label, parts, value="", allow_custom_value=True, filterable=True
                 )
@@ -415,7 +418,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                     column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
                     ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
                     panel(tag("p", *ends, class_="md-fade-ends"))
-    column.past = gr.JSON([], visible=False)
+    column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")

@@ -114,11 +114,16 @@ def test_a_recipe_makes_the_same_pixels_again(zooming: MemoryDrivenPipeline) -> 
     assert len({one.tobytes() for one in others}) == 3
 
 
+def end_of(pipe: MemoryDrivenPipeline, request: Request) -> End:
+    """Return all that a request's picture is made of."""
+    return pipe.prepare(request), pipe.noise(request, request.seeds[0])
+
+
 def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     request = Request(caption=CAPTION, k=1, seeds=(5,))
-    seen, inputs = look_inside(zooming, request), End.of(zooming, request)
-    assert seen.noise.window == inputs.noise.window != WHOLE
-    part = apply_view(inputs.noise, inputs.prepared.v)[0]
+    seen, (prepared, noise) = look_inside(zooming, request), end_of(zooming, request)
+    assert seen.noise.window == noise.window != WHOLE
+    part = apply_view(noise, prepared.v)[0]
     torch.testing.assert_close(seen.v, part)
     assert "This seed crops the memory; the same crop is shown here." in inside.features(seen).account
     whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
@@ -128,11 +133,13 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
     one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (5, 6))
-    start, end = End.of(zooming, one), End.of(zooming, other)
-    half = between(start, end, {"z", "view"}, 0.5).noise.window
-    middle = [(a + b) / 2 for a, b in zip(start.noise.window, end.noise.window, strict=True)]
-    assert half == pytest.approx(middle)
-    assert between(start, end, {"words"}, 0.5).noise.window == start.noise.window
+    start, end = end_of(zooming, one), end_of(zooming, other)
+    (_, noise), (_, there) = start, end
+    _, half = between(start, end, {"z", "view"}, 0.5)
+    assert half.window == pytest.approx(
+        [(a + b) / 2 for a, b in zip(noise.window, there.window, strict=True)]
+    )
+    assert between(start, end, {"words"}, 0.5)[1].window == noise.window
     made = list(frames(zooming, one, other, {"z", "view"}, 2))
     assert made[0].tobytes() == zooming(CAPTION, k=1, seed=5).images[0].tobytes()
     assert made[1].tobytes() == zooming(CAPTION, k=1, seed=6).images[0].tobytes()
@@ -215,9 +222,9 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
 def test_a_morph_turns_the_memory_with_the_noise(mirroring: MemoryDrivenPipeline) -> None:
     plain, turned = sides(mirroring)
     one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (plain, turned))
-    start, end = End.of(mirroring, one), End.of(mirroring, other)
-    assert between(start, end, {"view"}, 0.25).noise.mirror == 0.25
-    assert between(start, end, {"memory"}, 0.25).noise.mirror == 0.0
+    start, end = end_of(mirroring, one), end_of(mirroring, other)
+    assert between(start, end, {"view"}, 0.25)[1].mirror == 0.25
+    assert between(start, end, {"memory"}, 0.25)[1].mirror == 0.0
     first, _, last = frames(mirroring, one, other, {"z", "view"}, 3)
     assert first.tobytes() == mirroring(CAPTION, k=1, seed=plain).images[0].tobytes()
     assert last.tobytes() == mirroring(CAPTION, k=1, seed=turned).images[0].tobytes()
