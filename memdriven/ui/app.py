@@ -26,6 +26,7 @@ from memdriven.ui import (
     learn,
     memory_map,
     morph,
+    order,
     paper,
     picture,
     query,
@@ -73,7 +74,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     """Build the page for a loaded pipeline, or several to switch between; nothing is served yet."""
     state.use(offered)
     begin = picture.opening()
-    with queue.Page(
+    with order.Page(
         title="memdriven", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
         arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))

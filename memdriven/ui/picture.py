@@ -39,9 +39,9 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.query import Compose, Query, steps_line
+from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import MEMORY_EMPTY, look, note, panels, select
-from memdriven.ui.steering import Steering, own_panel, read_picture, user_image
+from memdriven.ui.steering import Steering, own_panel, read_picture, steps_line, user_image
 
 SIDE = 96
 _URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")

@@ -21,7 +21,7 @@ from memdriven.models.noise import Window
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Recipe, Request
-from memdriven.ui import gr, queue, state
+from memdriven.ui import gr, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
@@ -36,14 +36,14 @@ from memdriven.ui.html import (
     panel,
     script,
     section,
-    seed_words,
     slider,
     status,
     tag,
     text,
 )
+from memdriven.ui.order import typed
 from memdriven.ui.state import NUMBERS, RULES, read_number
-from memdriven.ui.steering import Steering, own_panel
+from memdriven.ui.steering import Steering, own_panel, steps_line
 
 SOURCES = {
     "retrieved": ("Retrieved", "The pictures in memory that fit the words best."),
@@ -402,7 +402,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 free = "Off: a new random seed for every picture."
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
-                gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **PRESS)
+                gr.on([column.keep.input, dice.click], typed, None, column.seed, **PRESS)
                 label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
                 column.mirror = choice(gr.Radio, "mirror", label, [FREE, *sides], value="")
                 label = "Part of the memory that is seen (left, top, side)"
@@ -443,12 +443,3 @@ def show_source(source: str) -> dict[str, Any]:
         "tries": gr.Slider(interactive=found),
         "guidance": gr.Slider(interactive=source != "none"),
     }
-
-
-def steps_line(steering: Steering) -> str:
-    """Return how far the kept noise is from its seed's, with a way back; nothing when it is not."""
-    if not steering.variations:
-        return ""
-    label = seed_words(steering.base, len(steering.variations))
-    back = button("Reset to the original seed", "md-link", data_act="steady")
-    return tag("p", text(label) + " " + back, class_="md-steps")

@@ -5,7 +5,6 @@
     session   a tab or program that already has `SESSION` events waiting is refused another (429)
     address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
     ends      a page's stream ends when the page knows, and no press falls between two streams
-    order     an answer is not put over that to a newer question, nor over what was typed since
     press     a press takes the place of one of the same button that still waits
     stop      what a session's presses asked for changes nothing after Stop, and a press after it counts
 
@@ -19,22 +18,19 @@ import asyncio
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
-from enum import Enum
 from inspect import Parameter, signature
 from itertools import count
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 from urllib.parse import parse_qsl
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from fastapi import HTTPException, Request
 from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
-from memdriven.errors import MemDrivenError
 from memdriven.ui import gr, session, state
 from memdriven.ui.html import PRESS, QUEUED, status
 from memdriven.ui.server import Application, Message, Receive, Scope, Send
@@ -304,113 +300,6 @@ class StreamEnds:
                 done.set()
 
         await self.app(scope, listen, tell)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The order of answers.
-
-
-class Asked(NamedTuple):
-    """When an event came, and the values of the page's question that it was asked with or has set."""
-
-    came: float
-    question: dict[gr.blocks.Block, Any]
-    typed: bool = False
-    """Whether it only tells that a visitor wrote into a component."""
-    follows: bool = False
-    """Whether it only follows a change, by a visitor or by another event."""
-
-    def gives_way(self, other: Asked | None, told: bool) -> bool:
-        """Return whether another event's answer stays.
-
-        That is one which came later, with another question or a value by hand; of what is `told` also that of
-        an earlier one which set this very question, and thereby made the change that this one follows.
-        """
-        if other is None or other is self:
-            return False
-        same = all(other.question.get(part, value) == value for part, value in self.question.items())
-        if self.came < other.came:
-            return other.typed or not same
-        return told and same and self.follows
-
-
-ASKED: ContextVar[tuple[Asked, queueing.Event | None]] = ContextVar("asked")
-"""Of the event whose step is running; and the event itself, unless it is beside the queue."""
-
-
-class Page(gr.Blocks):
-    """A page on which no answer is put over that to a newer question.
-
-    While a picture is painted other words may be written, and their references be shown: the picture's own
-    come later, and answer what nobody asks any more. So what an event gives for a component stays away from
-    when a later event with another question, which gives something for it, too, has begun.
-    """
-
-    question: Collection[gr.blocks.Block] = ()
-    """The components whose values make a question."""
-    told: gr.blocks.Block | None = None
-    """The component that says what was done."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.newest: WeakKeyDictionary[Any, dict[gr.blocks.Block, Asked]] = WeakKeyDictionary()
-        """By session, what each component answers or is about to."""
-
-    async def process_api(
-        self, block_fn: Any, inputs: list[Any], state: Any = None, *given: Any, **named: Any
-    ) -> dict[str, Any]:
-        """Run an event, or the next step of a generator's."""
-        name = named.get("event_id") or ""
-        found = (page.event_ids_to_events.get(name) for page in FairQueue.pages)
-        event: Any = next(filter(None, found), None)
-        newest = self.newest.setdefault(state, {}) if state else {}
-        asked = getattr(event, "asked", None)
-        if asked is None:
-            came = event.enqueue_time if event else time.monotonic()
-            follows = all(name == "change" for _, name in block_fn.targets)
-            asked = Asked(came, {}, block_fn.fn is typed, follows)
-            for part, value in zip(block_fn.inputs, inputs, strict=False):
-                if part in self.question:
-                    asked.question[part] = state[part._id] if part.stateful else value
-            for part in block_fn.outputs:
-                if not asked.gives_way(newest.get(part), part is self.told):
-                    newest[part] = asked
-            if event:
-                event.asked = asked
-        ASKED.set((asked, event))
-        try:
-            made = await super().process_api(block_fn, inputs, state, *given, **named)
-        except MemDrivenError as error:  # of an endpoint; the page's own handlers tell theirs in the status
-            raise gr.Error(str(error), print_exception=False) from error
-        if not made["is_generating"]:  # a generator's last values are sent once more
-            for place, part in enumerate(block_fn.outputs):
-                if asked.gives_way(newest.get(part), part is self.told):
-                    made["data"][place] = SKIP
-        return made
-
-    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """Leave the outdated out of an event's answer; all of a stopped one's, which nobody is shown."""
-        asked, event = ASKED.get((None, None))
-        parts, stopped = block_fn.outputs, event is not None and not event.alive
-        if asked and state and parts:
-            values = [predictions] if len(parts) == 1 else predictions
-            if isinstance(predictions, dict) and set(predictions) <= set(parts):
-                values = [predictions.get(part, SKIP) for part in parts]
-            values = list(values)
-            for place, (part, value) in enumerate(zip(parts, values, strict=True)):
-                if isinstance(value, Enum):  # a generator's end
-                    continue
-                if stopped or asked.gives_way(self.newest[state].get(part), part is self.told):
-                    values[place] = SKIP
-                elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
-                    asked.question[part] = value
-            predictions = values[0] if len(parts) == 1 else values
-        return await super().postprocess_data(block_fn, predictions, state)
-
-
-async def typed() -> Any:
-    """Leave a component as a visitor wrote it; `Page` hears of it, and no earlier event replaces it."""
-    return SKIP
 
 
 # ---------------------------------------------------------------------------------------------------------

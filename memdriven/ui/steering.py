@@ -30,7 +30,7 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Recipe, Reference, UserImage, Variation
-from memdriven.ui.html import act_button, button, image_uri, tag, text
+from memdriven.ui.html import act_button, button, image_uri, seed_words, tag, text
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -320,3 +320,12 @@ def own_panel(steering: Steering) -> str:
         hint = tag("details", needs, tag("span", text(VGG_FIX)), **told)
     images = tag("ul", cells, class_="md-mine-images") if cells else ""
     return tag("div", images + add + hint, class_="md-mine")
+
+
+def steps_line(steering: Steering) -> str:
+    """Return how far the kept noise is from its seed's, with a way back; nothing when it is not."""
+    if not steering.variations:
+        return ""
+    label = seed_words(steering.base, len(steering.variations))
+    back = button("Reset to the original seed", "md-link", data_act="steady")
+    return tag("p", text(label) + " " + back, class_="md-steps")

@@ -12,7 +12,7 @@ import pytest
 
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import queue
+from memdriven.ui import order, queue
 from memdriven.ui.queue import FairQueue, StreamEnds
 from tests.ui.conftest import Visitor
 
@@ -102,14 +102,14 @@ def test_what_was_done_stays_said_when_its_references_are_shown(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restored picture sets the words; their references are shown, with nothing to say."""
-    page, answered, process = desk.page, list[str](), queue.Page.process_api
+    page, answered, process = desk.page, list[str](), order.Page.process_api
 
-    async def noticed(self: queue.Page, block_fn: Any, *rest: Any, **named: Any) -> Any:
+    async def noticed(self: order.Page, block_fn: Any, *rest: Any, **named: Any) -> Any:
         made = await process(self, block_fn, *rest, **named)
         answered.append(block_fn.name)
         return made
 
-    monkeypatch.setattr(queue.Page, "process_api", noticed)
+    monkeypatch.setattr(order.Page, "process_api", noticed)
     desk.write(CAPTION)
     desk.generate()
     desk.write("a small green bird")
