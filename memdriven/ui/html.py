@@ -11,6 +11,7 @@ import base64
 import html
 import io
 import itertools
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -113,8 +114,12 @@ def status(message: str, *, busy: bool = False) -> str:
     return tag("p", text(message), class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
 
 
-def failure(error: MemDrivenError) -> str:
+def failure(error: Exception) -> str:
     """Return an error as what to do about it, what was found and what was wanted."""
+    if not isinstance(error, MemDrivenError):
+        traceback.print_exception(error)
+        found = f"{type(error).__name__}, which the page did not expect"
+        error = MemDrivenError("an answer", found, "try again; the server's terminal says more")
     lines = (f"Found: {error.found}", f"Wanted: {error.wanted}", f"Try this: {error.fix}")
     told = (tag("span", text(line)) for line in lines)
     title = tag("strong", text("That did not work"))

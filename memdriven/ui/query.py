@@ -199,14 +199,14 @@ class Compose(SimpleNamespace):
         def once(*values: Any) -> Any:
             try:
                 return placed(handler(*values))
-            except MemDrivenError as error:
+            except Exception as error:
                 return begun | {self.status: failure(error)}
 
         @wraps(handler)
         def often(*values: Any) -> Iterator[Any]:
             try:
                 yield from map(placed, handler(*values))
-            except MemDrivenError as error:
+            except Exception as error:
                 yield begun | {self.status: failure(error)}
 
         answer = often if isgeneratorfunction(handler) else once

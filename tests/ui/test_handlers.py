@@ -148,6 +148,15 @@ def test_an_error_is_told_and_a_tabs_own_panels_begin_anew() -> None:
     assert how["concurrency_id"] == state.CONCURRENCY_ID
 
 
+def test_a_fault_of_ours_is_told_and_nothing_stays_busy(capsys: pytest.CaptureFixture[str]) -> None:
+    column, made = query.Compose(status=gr.HTML()), []
+    column.on(lambda answer, *_, **how: made.append(answer(0)), lambda value: 1 / value, [], ["status"])
+    (told,) = made[0].values()
+    assert "ZeroDivisionError, which the page did not expect" in told
+    assert 'data-busy="false"' in told
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     steps = list(diversity.vary(CAPTION, "random", "all", 2, "7", True))
     assert [str(step[1]).count("<button") for step in steps] == [*range(1, 10), 9]
