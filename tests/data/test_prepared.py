@@ -65,6 +65,8 @@ def _item(**changes: object) -> str:
         [_item(), "{"],
         [_item(), "[1]"],
         [_item(), '{"id": "b"}'],
+        [_item(), _item(id="a\nb")],
+        [_item(), _item(id="")],
         [_item(), _item(id="b", captions=[])],
         [_item(), _item(id="b", captions="a bird")],
         [_item(), _item(id="b", captions=[3])],
