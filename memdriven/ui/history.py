@@ -169,7 +169,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
     yield {"saved": ""}
     for done, (number, each) in enumerate(chosen, start=1):
-        yield {"saved": "", "status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
+        yield {"status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
         recipe = Recipe.from_json(each["recipe"])
         try:
             outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))

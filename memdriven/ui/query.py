@@ -161,9 +161,9 @@ class Compose(SimpleNamespace):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures
-    (made, the one that it is to add):
-    the History tab's content is made when it is first opened, and would miss those made before.
+    current, the last finished picture (a `Moment`, None before the first); made, the picture that the browser
+    is to add to its list; and past, that list: the History tab's content is made when it is first opened,
+    and would miss the pictures before.
     """
 
     @property

@@ -304,6 +304,21 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     opened.set()
 
 
+@pytest.fixture
+def presses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list in which each handler's name stands that the page asks the queue for."""
+    from memdriven.ui.queue import FairQueue
+
+    names, push = list[str](), FairQueue.push
+
+    async def noticed(self: FairQueue, body: Any, *rest: Any, **named: Any) -> Any:
+        names.append(self.blocks.fns[body.fn_index].name)
+        return await push(self, body, *rest, **named)
+
+    monkeypatch.setattr(FairQueue, "push", noticed)
+    return names
+
+
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder for screenshots: $MEMDRIVEN_SHOTS, or a temporary one."""

@@ -128,31 +128,25 @@ def test_what_was_done_stays_said_when_its_references_are_shown(
 
 
 def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
-    desk: Visitor, monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, presses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over a slow line the end of a stream comes after the press that it does not know of."""
-    ends, push = StreamEnds.__call__, FairQueue.push
-    pressed: list[str] = []
+    ends = StreamEnds.__call__
 
     async def late(self: StreamEnds, scope: Any, receive: Any, send: Any) -> None:
         async def after_the_press(message: Any) -> None:
             if b"close_stream" in message.get("body", b""):
-                while "enlarge" not in pressed:
+                while "enlarge" not in presses:
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(1)  # on its way while the press would be answered
             await send(message)
 
         await ends(self, scope, receive, after_the_press)
 
-    async def noticed(self: FairQueue, body: Any, *rest: Any, **named: Any) -> Any:
-        pressed.append(self.blocks.fns[body.fn_index].name)
-        return await push(self, body, *rest, **named)
-
     monkeypatch.setattr(StreamEnds, "__call__", late)
-    monkeypatch.setattr(FairQueue, "push", noticed)
     monkeypatch.setattr(queue, "FAREWELL", 60.0)
     desk.generate()
-    while "panel_html" not in pressed:  # the history's list, the last that a picture asks for by itself
+    while "panel_html" not in presses:  # the history's list, the last that a picture asks for by itself
         desk.page.wait_for_timeout(20)
     desk.page.evaluate("document.querySelector('#result [data-times]').click()")
     desk.wait_text("#status", "smoothly enlarged")
@@ -195,15 +189,9 @@ def test_a_press_counts_between_the_last_frame_and_the_end(
 
 
 def test_the_newest_press_waits_and_stop_ends_it_too(
-    desk: Visitor, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, gate: threading.Event, presses: list[str]
 ) -> None:
-    page, presses, push = desk.page, [], FairQueue.push
-
-    async def count(self: FairQueue, body: Any, *rest: Any, **named: Any) -> Any:
-        presses.append(self.blocks.fns[body.fn_index].name)
-        return await push(self, body, *rest, **named)
-
-    monkeypatch.setattr(FairQueue, "push", count)
+    page = desk.page
     page.evaluate("document.querySelector('.md-result')?.remove()")
     gate.clear()
     page.dblclick("#generate")

@@ -12,7 +12,6 @@ import pytest
 
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui.queue import FairQueue
 from memdriven.ui.state import Shelf
 from tests.ui.conftest import Visitor
 
@@ -150,16 +149,8 @@ def test_presses_beside_the_queue_are_all_sent(desk: Visitor) -> None:
     page.unroute(pages)
 
 
-def test_a_key_that_is_held_is_one_press(
-    desk: Visitor, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, presses, push = desk.page, [], FairQueue.push
-
-    async def count(self: FairQueue, body: Any, *rest: Any, **named: Any) -> Any:
-        presses.append(self.blocks.fns[body.fn_index].name)
-        return await push(self, body, *rest, **named)
-
-    monkeypatch.setattr(FairQueue, "push", count)
+def test_a_key_that_is_held_is_one_press(desk: Visitor, gate: threading.Event, presses: list[str]) -> None:
+    page = desk.page
     for where, keys in (("#caption textarea", ("Control", "Enter")), ("#generate", ("Enter",))):
         presses.clear()
         page.evaluate("document.querySelector('.md-result')?.remove()")
