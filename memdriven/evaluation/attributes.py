@@ -17,6 +17,7 @@ in, so the detector is part of the protocol's name.
 from __future__ import annotations
 
 import functools
+import json
 import random
 import re
 from collections import Counter
@@ -55,38 +56,13 @@ THRESHOLD = 0.5
 Detector = Callable[[Tensor], list[set[str]]]
 """Float images (b, 3, h, w) in [0, 1] to the class names found in each."""
 
-COCO_WORDS: dict[str, tuple[str, ...]] = {
-    "person": ("man", "woman", "boy", "girl", "child", "people", "men", "women", "children"),
-    "bicycle": ("bike",),
-    "motorcycle": ("motorbike", "scooter"),
-    "airplane": ("plane", "aeroplane", "jet"),
-    "couch": ("sofa",),
-    "tv": ("television", "monitor"),
-    "cell phone": ("cellphone", "phone"),
-    "dog": ("puppy",),
-    "cat": ("kitten",),
-    "donut": ("doughnut",),
-    "potted plant": ("houseplant",),
-    "refrigerator": ("fridge",),
-    "hair drier": ("hair dryer",),
-    "sports ball": ("ball",),
-    "mouse": ("mice", "computer mouse"),
-    "dining table": ("table", "desk"),
-    "tennis racket": ("racket", "racquet"),
-    "fire hydrant": ("hydrant",),
-    "surfboard": ("surf board",),
-    "skis": ("ski",),
-}
+_WORDS = json.loads(Path(__file__).with_name("soa.json").read_bytes())
+COCO_WORDS: dict[str, list[str]] = _WORDS["words"]
 """Words of captions that stand for a class, beside its own name and plural [ours]."""
-FALSE_FRIENDS = ("train car", "cable car", "street car", "toilet bowl")
+FALSE_FRIENDS: list[str] = _WORDS["false_friends"]
 """Phrases that hold a class's word and mean something else [ours]."""
-THINGS = ("orange",)
-NO_NOUNS = (
-    *("on", "in", "at", "with", "of", "to", "is", "are", "that", "which", "next", "near", "by"),
-    *("beside", "behind", "under", "for", "from", "sitting", "laying", "lying", "being", "cut", "and a"),
-    *("and an", "and some", "and other"),
-)
-"""What may follow a colour's word where it is the thing and not the colour [ours]."""
+THINGS, NO_NOUNS = _WORDS["things"], _WORDS["no_nouns"]
+"""Colours' words that are also things, and what may follow them where they are the thing [ours]."""
 
 
 def measure_attributes(context: Context, row: Row) -> list[Measurement]:
