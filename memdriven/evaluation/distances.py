@@ -46,7 +46,7 @@ from torch.nn import functional as F
 
 from memdriven.data.prepared import LOOK, load_images, repetitions
 from memdriven.encoders.weights import read_weights
-from memdriven.errors import EvaluationError, require
+from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context, Extractor
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Row
@@ -56,7 +56,7 @@ from memdriven.numbers import counted
 
 Form = Literal["a", "b", "c"]
 SIDE = 299
-EXTRA = 'pip install "memdriven[evaluation]"'
+EXTRA = 'pip install "memdriven[evaluation]", or torchmetrics and torch-fidelity'
 SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""
 
@@ -69,12 +69,9 @@ def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
     fits = real.ndim == 2 and real.shape[1:] == fake.shape[1:] and min(len(real), len(fake)) > 1
     wanted, found = "two feature tables (n, d) of one d, n >= 2", f"{tuple(real.shape)}, {tuple(fake.shape)}"
     require(fits, EvaluationError, wanted, found, "take both from the same network, over more images")
-    try:
+    with explained(EvaluationError, "torchmetrics, which computes distances", EXTRA, ImportError):
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.kid import KernelInceptionDistance
-    except ImportError as error:
-        wanted = "torchmetrics, which computes Frechet and kernel distances"
-        raise EvaluationError(wanted, str(error)[:160], f"{EXTRA} (or: pip install torchmetrics)") from error
     network = nn.Identity()  # stands where torchmetrics expects one
     network.num_features = real.shape[1]  # type: ignore[assignment]
     metric = (KernelInceptionDistance if kernel else FrechetInceptionDistance)(feature=network, **options)
@@ -221,25 +218,16 @@ def inception_extractor(
 
     Raises:
         EvaluationError: the weights, or torch-fidelity for `a` and `c`, are not to be had.
+        CheckpointError: the file of weights is missing or damaged.
     """
-    try:
-        if weights is not None and not weights.is_file():
-            raise FileNotFoundError("no such file")
+    wanted = f"Inception weights of FID form ({form}): {weights or 'the library download'}"
+    fix = f"give the file of this form by --inception-{'b' if form == 'b' else 'a'}"
+    library = explained(EvaluationError, f"torch-fidelity for FID form ({form})", EXTRA, ImportError)
+    with explained(EvaluationError, wanted, fix, Exception), library:
         if form == "b":
             network, side = _torchvision(weights), SIDE
         else:
             network = Inception2015(_fidelity(weights), antialiased=form == "c", logits=logits)
-    except ImportError as error:
-        wanted = f"torch-fidelity, which holds the network of FID form ({form})"
-        fix = f"{EXTRA} (or: pip install torch-fidelity)"
-        raise EvaluationError(wanted, str(error)[:160], fix) from error
-    except Exception as error:  # foreign bytes and failed downloads raise all kinds
-        option = "--inception-b" if form == "b" else "--inception-a"
-        raise EvaluationError(
-            f"Inception weights of FID form ({form}): {weights or 'the library download'}",
-            f"{type(error).__name__}: {error}".splitlines()[0][:160],
-            f"give the file of this form by {option}; the form is left out meanwhile",
-        ) from error
     network = network.to(device).eval()
     name = f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px"
     return Extractor(name=name, side=side, function=network, device=device, **options)
