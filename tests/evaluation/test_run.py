@@ -224,7 +224,7 @@ def test_rows_of_other_strategies_and_of_another_memory(
         "strategy sentence-image": "sentence-image",
     }
     assert "strategy sentence-image" in found.table()
-    damsm, vocabulary, config, _ = load_damsm(checkpoint)
+    damsm, vocabulary, config, *_ = load_damsm(checkpoint)
     config = replace(config, text=replace(config.text, max_words=4))
     save_damsm(tmp_path / "encoders", damsm, vocabulary, config, {})
     memory, features = tmp_path / "memory", checkpoint.parent / "features"
