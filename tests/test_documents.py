@@ -128,7 +128,7 @@ ROWS = {
     "real photographs, training against test": "real",
     "random memory": "random",
     "no memory": "none",
-    "a rival that never had a memory, 89 minutes": "rival",
+    "a rival that never had a memory, after 89 minutes (the model's generator: 627)": "rival",
 }
 """How tables name the rows of results.jsonl."""
 COLUMNS = {

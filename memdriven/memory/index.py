@@ -123,7 +123,7 @@ class MilvusIndex:
         try:
             from pymilvus import DataType, MilvusClient
         except ImportError as error:
-            fix = 'pip install "memdriven[milvus]", or use retrieval.index "exact"'
+            fix = 'pip install ".[milvus]" in the clone, or use retrieval.index "exact"'
             raise RetrievalError('pymilvus for retrieval.index "milvus"', str(error), fix) from error
         if not address:
             with explain_disk_errors(folder):
