@@ -64,10 +64,11 @@ def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     return pipe
 
 
-def restored(
-    recipe: Recipe, steering: Steering, said: str = "Restored: the same recipe, the same pixels."
-) -> dict[str, Any]:
-    """Return a recipe's picture and settings; of one that cannot be made here, what can be done with it."""
+def restored(recipe: Recipe, steering: Steering, said: str) -> dict[str, Any]:
+    """Return a recipe's picture and settings, with what is `said`.
+
+    Of one that cannot be made here: what can be done with it.
+    """
     try:
         output = made_here(recipe).from_recipe(recipe, steering.guests)
         taken = settings(recipe, steering, noise=True)
@@ -75,7 +76,11 @@ def restored(
         shown = {"memory": memory, "result": picture_panel(output), "current": moment(output)}
         return {**taken, **shown, "status": status(said)}
     except MemDrivenError as error:
-        return {"status": failure(error), "tabs": gr.Tabs(selected="history"), **inspected(recipe)}
+        return {
+            "status": failure(error),
+            "tabs": gr.Tabs(selected="history"),
+            "inspection": inspection(recipe),
+        }
 
 
 def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
@@ -117,11 +122,6 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
 
 # ---------------------------------------------------------------------------------------------------------
 # Looking at a recipe.
-
-
-def inspected(recipe: Recipe) -> dict[str, str]:
-    """Return what shows a recipe beside the list, by name."""
-    return {"inspection": inspection(recipe), "inspected": recipe.to_json()}
 
 
 def inspection(recipe: Recipe) -> str:
@@ -169,4 +169,5 @@ def inspection(recipe: Recipe) -> str:
         references + tag("ul", cells, class_="md-recipe-memory") + notes,
         tag("div", *buttons, class_="md-actions"),
         class_="md-inspection",
+        data_recipe=recipe.to_json(),
     )

@@ -98,7 +98,7 @@ def test_quick_presses_all_count_though_the_list_comes_late(visit: Visit) -> Non
 
     page.route("**/gradio_api/**", hold)
     for act, place in (("star", 0), ("forget", 1), ("star", 2)):
-        page.click(f'#history [data-act="{act}"][data-place="{place}"]')
+        page.click(f'#history .md-moment:nth-child({place + 1}) [data-act="{act}"]')
     assert kept(page, 2) == ["a small green bird", "a small red bird"]
     held = False
     for route in waiting:
