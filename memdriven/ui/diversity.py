@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from memdriven.explore.compare import mean_difference, painted
-from memdriven.numbers import is_number
+from memdriven.numbers import is_number, percent
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import section, status, tag
@@ -107,7 +107,7 @@ def _grids(request: Request, strength: float) -> Made:
     parts = []
     for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory")):
         if len(pictures) > 1:
-            share = f"{name}: {100 * mean_difference(pictures):.1f} %"
+            share = f"{name}: {percent(mean_difference(pictures), 1)}"
             parts.append(tag("strong", share, class_=f"md-by-{kind}"))
     apart = tag("p", *parts, tag("span", APART, class_="md-hint"), class_="md-distance")
     line = f"Nine pictures in {time.perf_counter() - start:.1f} s."

@@ -18,7 +18,7 @@ from memdriven.numbers import counted
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.request import Recipe
 from memdriven.ui import gr, html, restore
-from memdriven.ui.html import button, hint, panel, section, status, tag, text
+from memdriven.ui.html import button, hint, panel, section, status, tag
 from memdriven.ui.picture import Moment, is_moment
 from memdriven.ui.query import KEPT, Compose
 from memdriven.ui.references import note
@@ -69,9 +69,9 @@ def _item(place: int, each: Moment) -> str:
     image = tag("img", src=each["image"], width=72, height=72, alt=html.PICTURE_ALT.format(caption=words))
     inspects = {"data_act": "inspect", "title": ACTIONS["inspect"][1]}
     seen = tag("button", image, type="button", class_="md-history-picture", **inspects)
-    facts = tag("p", text(words), class_="md-history-words")
-    facts += tag("span", text(f"No. {place + 1}"), class_="md-history-number")
-    facts += tag("span", text(html.seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
+    facts = tag("p", words, class_="md-history-words")
+    facts += tag("span", f"No. {place + 1}", class_="md-history-number")
+    facts += tag("span", html.seed_words(recipe.seed, len(recipe.variations)), class_="md-seed")
     mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
     acts = [(act, *said) for act, said in ACTIONS.items() if act != "similar"]
     buttons = [html.act_button(act, label, words, why) for act, label, why in acts]
@@ -254,18 +254,12 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
             choose = tag("input", type="file", accept="image/png", class_="md-file")
-            words = text("Drop a PNG here to restore it, or choose one")
+            words = "Drop a PNG here to restore it, or choose one"
             zone = tag("label", words + choose, class_="md-drop")
             dropped = panel(zone, elem_id="recipe-drop", js_on_load=html.CLICKS)
             with gr.Row(elem_id="recipe-paste"):
-                written = gr.Textbox(
-                    label="Recipe (JSON) or link",
-                    max_lines=1,
-                    scale=3,
-                    max_length=restore.MAX_TEXT,
-                    elem_id="recipe-text",
-                    min_width=140,
-                )
+                wide = {"scale": 3, "min_width": 140, "max_length": restore.MAX_TEXT}
+                written = html.box("recipe-text", "Recipe (JSON) or link", **wide)
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=html.CLICKS)

@@ -54,7 +54,7 @@ NO_FUNCTION = "no such function of this page: see the page's API documentation"
 SKIP = gr.skip()
 Shown = Mapping[gr.blocks.Block, Any]
 """What components are to show."""
-FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
+FULL = "You have as many answers to wait for as one visitor may: wait until one has come, then ask again."
 
 
 class Mailbox(asyncio.Queue[Any]):

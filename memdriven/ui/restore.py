@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import PRIVATE, Recipe
 from memdriven.ui import gr, state
-from memdriven.ui.html import READY, button, data_uri, failure, hint, status, tag, text
+from memdriven.ui.html import READY, button, data_uri, failure, hint, status, tag
 from memdriven.ui.picture import moment, picture_panel
 from memdriven.ui.query import KEPT, Query, in_use, model_of, settings
 from memdriven.ui.references import again, look, panels
@@ -128,16 +129,16 @@ def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories and what can be done with it here."""
     values = {
         "Words": recipe.caption,
-        "Matched by": {value: label for label, value in RULES}.get(recipe.strategy, recipe.strategy),
+        "Matched by": RULES.get(recipe.strategy, recipe.strategy),
         "References blended (k)": recipe.k,
         "Seed": recipe.seed,
         "Variations": len(recipe.variations) or "",
-        "Memory used": f"{recipe.memory:.0%}" if recipe.memory != 1 else "",
+        "Memory used": percent(recipe.memory) if recipe.memory != 1 else "",
         "Caption strength": f"{recipe.guidance:g}" if recipe.guidance else "",
         "Model": recipe.checkpoint,
         "Version": recipe.version,
     }
-    rows = (tag("dt", text(label)) + tag("dd", text(value)) for label, value in values.items() if value != "")
+    rows = (tag("dt", label) + tag("dd", value) for label, value in values.items() if value != "")
     pipe, cells = state.pipeline(), ""
     for name, weight in recipe.references or ():
         picture = ""
@@ -145,7 +146,7 @@ def inspection(recipe: Recipe) -> str:
             content = pipe.bank.thumbnail_bytes(pipe.bank.index_of(name))
             picture = tag("img", src=data_uri(content), alt=name, width=48, height=48)
         shown = OWN_CAPTION if name.startswith(PRIVATE) else name
-        cells += tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix")))
+        cells += tag("li", picture + tag("span", f"{shown}, {percent(weight)} of the mix"))
     # A recipe of another of the page's models: opening that is left to a press.
     other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().folders
     closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, ""
@@ -162,7 +163,7 @@ def inspection(recipe: Recipe) -> str:
         for act, there in offered.items()
         if there
     )
-    references = tag("h3", text("References"), class_="md-small-title") if cells else ""
+    references = tag("h3", "References", class_="md-small-title") if cells else ""
     return tag(
         "div",
         tag("dl", *(tag("div", row) for row in rows), class_="md-facts-list"),

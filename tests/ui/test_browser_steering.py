@@ -72,7 +72,7 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
     slider.focus()
     slider.press("Home")
     page.wait_for_function(
-        "document.querySelector('#memory .md-card .md-share').innerText.startsWith('100%')"
+        "document.querySelector('#memory .md-card .md-share').innerText.startsWith('100 %')"
     )
     assert recipe_of(visitor.generate()).weights == (1.0, 0.0)
     # The focus comes back to the slider that was moved, in a panel that is new.

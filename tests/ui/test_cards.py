@@ -55,8 +55,8 @@ def test_card_has_rank_caption_and_percentile() -> None:
 def test_share_of_the_mix_shows_when_there_is_a_mix() -> None:
     other = replace(BIRD, id="b", rank=2, weight=0.25, percentile=None, score=None)
     made = memory_panel(replace(FOUND, neighbours=(BIRD, other)))
-    assert "75% of the mix" in made
-    assert "25% of the mix" in made
+    assert "75 % of the mix" in made
+    assert "25 % of the mix" in made
     assert made.count("md-bar-label") == 1
 
 

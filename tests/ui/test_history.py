@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from memdriven.errors import CheckpointError, ConfigError, DataError
@@ -92,7 +93,7 @@ def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
     made = act("inspect", moments[1])
     assert made.keys() == {"inspection"}
     assert CAPTION in made["inspection"]
-    assert f'data-recipe="{html.escape(moments[1]["recipe"])}"' in made["inspection"]
+    assert f'data-recipe="{escape(moments[1]["recipe"])}"' in made["inspection"]
     assert made["inspection"].count("<img") == 2
 
 
@@ -140,7 +141,7 @@ def test_how_much_of_the_memory_was_used_comes_back(
             assert made["fade"].visible is shown
             if kind == "restore" and shown:
                 assert base64.b64encode(out.png()).decode() in made["result"]
-    assert "35%" in restore.inspection(out.recipe)
+    assert "35 %" in restore.inspection(out.recipe)
     assert "Memory used" not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
@@ -275,7 +276,7 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
     assert 'role="alert"' in made["status"]
     assert made["tabs"].selected == "history"
     assert 'data-act="similar"' in made["inspection"]
-    assert f'data-recipe="{html.escape(old.to_json())}"' in made["inspection"]
+    assert f'data-recipe="{escape(old.to_json())}"' in made["inspection"]
     assert 'data-act="similar"' not in restore.inspection(pipe(CAPTION, seed=3).recipe)
     stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
     made = act("restore", stored)
