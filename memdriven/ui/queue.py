@@ -54,7 +54,7 @@ NO_FUNCTION = "no such function of this page: see the page's API documentation"
 SKIP = gr.skip()
 Shown = Mapping[gr.blocks.Block, Any]
 """What components are to show."""
-FULL = "You have as many answers to wait for as one visitor may: wait until one has come, then ask again."
+FULL = "Too many answers are still on their way to you: wait for one of them, then try again."
 
 
 class Mailbox(asyncio.Queue[Any]):
