@@ -56,9 +56,9 @@ def panel_html(stored: object) -> str:
     if any(each.get("star") for each in moments):
         tools += button("Select favourites", data_tick="star")
     tools += button("Forget all", "md-link", data_act="clear", data_event="like")
-    items = "".join(_item(place, each) for place, each in enumerate(moments))
+    items = (_item(place, each) for place, each in enumerate(moments))
     said = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
-    return said + tag("div", tools, class_="md-actions") + tag("ol", items, class_="md-history")
+    return said + tag("div", tools, class_="md-actions") + tag("ol", *items, class_="md-history")
 
 
 def _item(place: int, each: Moment) -> str:
