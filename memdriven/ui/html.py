@@ -110,15 +110,15 @@ def status(message: str, *, busy: bool = False) -> Markup:
 
 
 def failure(error: Exception) -> Markup:
-    """Return an error as what to do about it, what was found and what was wanted."""
+    """Return an error as what to do about it, then what was wanted and what was found."""
     if not isinstance(error, MemDrivenError):
         traceback.print_exception(error)
         found = f"{type(error).__name__}, which the page did not expect"
         error = MemDrivenError("an answer", found, "try again; the server's terminal says more")
-    lines = (f"Found: {error.found}", f"Wanted: {error.wanted}", f"Try this: {error.fix}")
-    told = (tag("span", line) for line in lines)
+    what_to_do = tag("strong", f"{error.fix[:1].upper()}{error.fix[1:]}.")
+    why = tag("span", f"Wanted: {error.wanted}. Found: {error.found}.")
     about = {"role": "alert", "data_busy": "false", "data_said": next(_said)}
-    return tag("div", tag("strong", "That did not work"), *told, class_="md-error", **about)
+    return tag("div", what_to_do, why, class_="md-error", **about)
 
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}

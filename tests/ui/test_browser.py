@@ -103,7 +103,7 @@ def test_every_source_of_the_reference(desk: Visitor) -> None:
     page.wait_for_selector('#memory .md-card[data-id="bird-00"]')
     assert page.locator("#memory .md-spare").count() == 0
     visitor.write("a red bird")
-    visitor.wait_text("#status", "That did not work")
+    visitor.wait_text("#status .md-error", "Wanted:")
     page.click("#source label:has-text('Retrieved')")
     page.wait_for_selector("#memory .md-card")
     assert page.is_enabled("#comparison input")

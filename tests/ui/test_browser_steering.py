@@ -223,7 +223,7 @@ def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDriv
     assert Recipe.from_url(shared.split("?r=")[1]) == out.recipe
 
     visitor.go(f"{address}?r=nonsense")
-    visitor.wait_text("#status", "That did not work")
+    visitor.wait_text("#status .md-error", "Wanted:")
     page.get_by_role("tab", name="History").click()
     page.set_input_files("#recipe-drop input", as_file(b"\x89PNG no"))
     visitor.wait_text("#status", "PNG")
