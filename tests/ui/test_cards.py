@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
@@ -9,6 +10,7 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui.references import mark_words, memory_panel, unknown_words
 
+pytestmark = pytest.mark.usefixtures("loaded")
 BIRD = Neighbour(
     id="finch-01",
     image=Image.new("RGB", (96, 96)),
