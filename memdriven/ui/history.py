@@ -247,9 +247,8 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
             column.saved = panel(elem_id="saved")
-            listed = panel(
-                panel_html([]), elem_id="history", js_on_load=html.CLICKS + html.script("history.js")
-            )
+            pressed = html.script("clicks.js", "history.js")
+            listed = panel(panel_html([]), elem_id="history", js_on_load=pressed)
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
@@ -279,11 +278,8 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         column.on(column.result.like, star, ["current"], ["made", "status"], **html.PRESS),
         current.change(remember, current, column.made, **html.BESIDE),
     ):
-        then_list(
-            event.success(
-                None, column.made, stored, js="made => [window.memdriven.history.add(made)]", **quiet
-            )
-        )
+        add = "made => [window.memdriven.history.add(made)]"
+        then_list(event.success(None, column.made, stored, js=add, **quiet))
     then_list(listed.like(None, None, stored, js=kept_now, **quiet))
     then_list(undo.click(None, None, stored, js="() => [window.memdriven.history.undo()]", **quiet))
     then_list(gr.on([page.load, tab.select], None, None, stored, js=kept_now, **quiet))
@@ -291,9 +287,8 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}
-    column.on(arrival.submit, arrive, ["steering"], every, **once).success(
-        None, js="() => window.memdriven.arrived()"
-    )
+    arrived = column.on(arrival.submit, arrive, ["steering"], every, **once)
+    arrived.success(None, js="() => window.memdriven.arrived()")
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)

@@ -77,7 +77,7 @@ def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
 def test_only_random_memories_need_the_seed() -> None:
     half_written = ("sentence-sentence", 1, "-", True)
     assert "md-card" in references.look(CAPTION, "retrieved", *half_written)[0]
-    assert "write digits only, or draw a random seed" in references.look(CAPTION, "random", *half_written)[2]
+    assert "Write digits only, or draw a random seed." in references.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
