@@ -88,7 +88,7 @@ def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> 
     assert "Best of 5 references: its picture fits your words best." in memory
     assert f'data-id="{wanted.retrieval.ids[0]}"' in memory
     assert "try and choose" in last["result"]
-    *_, (cards, _, grid, _) = diversity.vary(*query)
+    *_, (cards, grid, _) = diversity.vary(*query)
     assert wanted.retrieval.ids[0] in cards
     assert grid is not None
     assert grid.recipe.neighbours == wanted.retrieval.ids
