@@ -123,8 +123,8 @@ class GeneratorConfig:
     acm_before: bool = False
     """An ACM before a later stage's residual blocks, too, so that F_i sees where v has what [family]."""
     attribute_dim: OptionalWidth = 0
-    """Size of one more input of that code: what the caption names, attributes x most values, as probabilities of
-    the encoders' reader; 0 for none; in training any other gives way to theirs [ours]."""
+    """Size of one more input of that code: what the caption names, attributes x most values, as the encoders'
+    reader's probabilities; 0 for none; in training any other gives way to theirs [ours]."""
     noise_code: OptionalWidth = 0
     """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
     light, unnamed plumage) is z's; 0 for none [ours]."""

@@ -119,8 +119,8 @@ def generate(
 
     Returns:
         png (base64, with its recipe inside), recipe, neighbours, claims (what the caption says: named
-        by its words, implied by its kind of bird, or denied; and what the model's readers see of it), unknown_words, truncated (words beyond the model's
-        limit) and milliseconds.
+        by its words, implied by its kind of bird, or denied; and what the model's readers see of it),
+        unknown_words, truncated (words beyond the model's limit) and milliseconds.
     """
     pipe = state.pipeline()
     output = pipe(

@@ -175,8 +175,8 @@ def features(seen: Inside) -> Step:
     hints = []
     if len(found) > 1:
         hints.append(
-            f"{len(found)} references took part, mixed into one v, shown over the image of No. 1, which weighs "
-            f"{percent(found[0].weight)}."
+            f"{len(found)} references took part, mixed into one v, shown over the image of No. 1, which "
+            f"weighs {percent(found[0].weight)}."
         )
     if seen.noise.window != WHOLE:
         hints.append("This seed crops the reference; the same crop is shown here.")

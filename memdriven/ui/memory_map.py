@@ -138,9 +138,9 @@ def build(compose: Compose) -> None:
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
         html.explain(
-            "Each point is a picture of the memory in its own colour; similar "
-            "captions lie close together, but how far apart groups lie says nothing. The star is the mean place "
-            "of the captions nearest to your words."
+            "Each point is a picture of the memory in its own colour; similar captions "
+            "lie close together, but how far apart groups lie says nothing. The star is the mean place of "
+            "the captions nearest to your words."
         )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
