@@ -212,6 +212,16 @@ def test_every_figure_of_the_table_is_that_of_its_row(document: str) -> None:
 
 
 ABLATION = {
+    "480 steps": {
+        "base": ("base", "model", 0),
+        "`paper`": ("paper", "model", 0),
+        "`paper-family`": ("paper-family", "model", 0),
+        "base, seed 1": ("base", "model", 1),
+        "`paper`, seed 1": ("paper", "model", 1),
+        "`paper-family`, seed 1": ("paper-family", "model", 1),
+        "base, no memory": ("base", "none", 0),
+        "real renders": ("base", "real", 0),
+    },
     "450 steps": {
         "base": ("base", "model", 0),
         "no content features": ("content-none", "model", 0),
