@@ -32,7 +32,7 @@ from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm, read_config
 from memdriven.encoders.readers import FILE as ATTRIBUTES
-from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
+from memdriven.encoders.readers import Attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
 from memdriven.errors import CheckpointError, require
@@ -193,8 +193,8 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     files = _verified(path, content.get("files"), {*FILES, *stages})
 
     # Encoders, and the readers that they were taught with
-    damsm, vocabulary, _, known = load_damsm(path, device)
-    attributes = load_attributes(path, known["hash"]) if ATTRIBUTES in files else None
+    damsm, vocabulary, _, _, attributes = load_damsm(path, device)
+    attributes = attributes if ATTRIBUTES in files else None
     if width := config.generator.attribute_dim:
         wanted = f"a reader of captions of generator.attribute_dim {width} in {path}"
         found, fix = reader_of(attributes).width, "restore the files of one and the same training"
@@ -213,7 +213,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
         generator.to(device).eval().requires_grad_(False),
         content.get("facts", {}),
         _short_hash(files, content["config"]),
-        attributes and attributes.to(device),
+        attributes,
     )
 
 

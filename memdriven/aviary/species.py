@@ -18,24 +18,9 @@ from functools import cache
 
 import numpy as np
 
-from memdriven.aviary.world import BEAK_SHAPES, PLANS, SETTINGS, Colour, Setting
+from memdriven.aviary.world import BEAK_SHAPES, PLANS, SETTINGS, TABLES, Colour, Setting
 
-SRGB: dict[str, tuple[int, int, int]] = {
-    "red": (206, 26, 30),
-    "orange": (245, 126, 20),
-    "yellow": (250, 214, 30),
-    "olive": (128, 124, 42),
-    "green": (44, 150, 58),
-    "blue": (36, 92, 208),
-    "purple": (112, 50, 158),
-    "brown": (98, 64, 40),
-    "rufous": (168, 76, 36),
-    "buff": (226, 192, 136),
-    "grey": (134, 138, 146),
-    "black": (26, 26, 30),
-    "white": (242, 242, 238),
-    "pink": (240, 138, 164),
-}
+SRGB: dict[str, tuple[int, int, int]] = TABLES["colours"]
 """Name -> 8-bit sRGB, the middle of the colour's region."""
 
 COLOURS: tuple[str, ...] = tuple(SRGB)

@@ -245,7 +245,7 @@ def build_memory(
             there, an older bank would be lost, or the disk is full.
         BankError: the feature store is damaged, of other pictures, or lacks items.
     """
-    damsm, vocabulary, config, _ = load_damsm(checkpoint, choose_device(device))
+    damsm, vocabulary, config, *_ = load_damsm(checkpoint, choose_device(device))
     out, prepared, max_words = (
         out or checkpoint / layout.MEMORY,
         PreparedDataset.open(dataset),

@@ -107,7 +107,7 @@ class EmbeddedCaptions(Captions):
         reader: CaptionReader | None = None,
         progress: bool = False,
     ) -> None:
-        damsm, vocabulary, config, _ = trained
+        damsm, vocabulary, config, *_ = trained
         super().__init__(items, vocabulary, config.text.max_words, progress)
         self.device = damsm.device
         ids, lengths = vocabulary.batch(self.encoded)
