@@ -139,8 +139,7 @@ class PhotoSet:
         refuse_other_content(out)  # before a download, too
         given = [Path(path) for path in (*archive, *captions)]
         for path in given:
-            wanted = f"the archive or folder {path}"
-            require(path.exists(), DataError, wanted, "nothing there", "check the path")
+            require(path.exists(), DataError, f"an archive at {path}", "nothing there", "check the path")
         if not archive:
             folder = out.absolute().parent / "archives" if downloads is None else Path(downloads)
             if "captions" in self.facts and not captions:
@@ -182,8 +181,8 @@ def _read_cub(files: Archive) -> _Read:
             left, top, width, height = map(float, boxes[number].split())
             if not 1 <= class_number <= len(classes):
                 raise ValueError(f"class {class_number} of {len(classes)}")
-        photo = f"{root}images/{name}"
-        photos.append((PurePosixPath(name).stem, class_number, photo, (left, top, width, height)))
+        box = left, top, width, height
+        photos.append((PurePosixPath(name).stem, class_number, f"{root}images/{name}", box))
     return _with_reed(files, texts, "cub", classes, photos)
 
 
@@ -244,8 +243,8 @@ def _with_reed(
         require(test and not shared, DataError, wanted, found, fix)
     pictures = []
     for stem, number, photo, box in photos:
-        wanted, found = f"the captions text_c10/.../{stem}.txt", f"{len(texts)} other caption files"
-        require(stem in texts, DataError, wanted, found, "give Reed's archive whole")
+        found = f"{len(texts)} other caption files"
+        require(stem in texts, DataError, f"captions {stem}.txt", found, "give Reed's archive whole")
         text = texts[stem].string
         item = Item(
             id=stem,
@@ -283,8 +282,7 @@ def _read_coco(files: Archive) -> _Read:
                 raise ValueError("an id that is no number of an image")
         for number, name in named.items():
             if number in captions:
-                wanted, fix = f"{part}/{name} in {files.place}", f"give the whole of {part}"
-                require(name in photos, DataError, wanted, "no such photo", fix)
+                require(name in photos, DataError, f"the whole of {part}", f"no {name}", "give its archive")
                 usable = _clean_captions(captions[number], f"{listing}, image {number}")
                 pictures.append(
                     (Item(id=f"{part}-{number:012d}", split=split, captions=usable), photos[name])

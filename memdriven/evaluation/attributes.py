@@ -33,7 +33,7 @@ from memdriven.aviary.species import COLOURS, PLUMAGE, all_species, sample_bird
 from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.image import resized
 from memdriven.encoders.weights import read_weights
-from memdriven.errors import EvaluationError, require
+from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.judge import attribute_accuracy
 from memdriven.evaluation.results import Measurement
@@ -243,20 +243,18 @@ def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tu
     `weights` is a local state dict in torchvision's layout; None downloads torchvision's.
 
     Raises:
-        EvaluationError: the weights are neither here nor to be had.
+        CheckpointError, EvaluationError: the weights are neither here nor to be had.
     """
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights, fasterrcnn_resnet50_fpn_v2
 
     source = FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1
     categories: list[str] = list(source.meta["categories"])
-    try:
+    wanted = f"a detector's weights ({weights or 'torchvision download'})"
+    fix = "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector"
+    with explained(EvaluationError, wanted, fix, Exception):
         state = read_weights(weights) if weights else source.get_state_dict(progress=True, check_hash=True)
         network = fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
         network.load_state_dict(state)
-    except Exception as error:
-        wanted = f"a detector's weights ({weights or 'torchvision download'})"
-        fix = "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector"
-        raise EvaluationError(wanted, f"{type(error).__name__}: {error}"[:160], fix) from error
     network = network.to(device).eval()
 
     @torch.no_grad()

@@ -19,10 +19,8 @@ import torch
 
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, DataError, EvaluationError, require
-from memdriven.evaluation import attributes, diversity, retrieval
+from memdriven.evaluation import attributes, distances, diversity, retrieval
 from memdriven.evaluation.context import Context, Protocol, choose_prompts, pixels_hash
-from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
-from memdriven.evaluation.distances import SPACES, measure_distance, measure_inception_score
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
 from memdriven.evaluation.rows import IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
 from memdriven.memory.retrieval import STRATEGIES
@@ -36,9 +34,9 @@ MEASURES: dict[str, Measure] = {
     "attributes": attributes.measure_attributes,
     "r_precision": retrieval.measure_r_precision,
     "r_precision_judge": retrieval.measure_r_precision_judge,
-    **{name: partial(measure_distance, name) for name in SPACES},
-    "inception_score": measure_inception_score,
-    "copy_check": measure_copy_check,
+    **{name: partial(distances.measure_distance, name) for name in distances.SPACES},
+    "inception_score": distances.measure_inception_score,
+    "copy_check": distances.measure_copy_check,
     "soa": attributes.measure_soa,
     "part_colours": attributes.measure_part_colours,
 }
@@ -125,7 +123,7 @@ def evaluate(
                 found.measure(metric, row)
     if protocol.split != "train":
         try:
-            found.notes += near_duplicates(context)
+            found.notes += distances.near_duplicates(context)
         except DataError as error:  # an image of the training split that no measure needed
             found.left_out["near-duplicates"] = str(error)
     return found
@@ -193,9 +191,9 @@ class Evaluation:
             return
         context = self._context
         images = [row.images] if len(row.images) else []  # all pictures that enter the number
-        if metric == "copy_check" or (metric in SPACES and row.name == REAL):
+        if metric == "copy_check" or (metric in distances.SPACES and row.name == REAL):
             images.append(context.training_images)
-        if metric in SPACES:
+        if metric in distances.SPACES:
             images.append(context.reference_images)
         pictures = "+".join(map(pixels_hash, images))
         results = list(self._earlier.get((metric, row.name, pictures), {}).values())

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from PIL import Image
 
-from memdriven.evaluation.copy_check import SUSPECT
+from memdriven.evaluation.distances import SUSPECT
 from memdriven.evaluation.results import Result, read_results
 from memdriven.models.rival import RivalGenerator
 from memdriven.pipeline.output import to_picture
