@@ -78,7 +78,7 @@ def naming(context: Context) -> list[int]:
     """Return which captions name what the judge knows: of the others it can say nothing."""
     asked = context.judge.labels([prompt.named for prompt in context.prompts]) != IGNORED
     found: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
-    wanted = f"captions that name attributes which the judge knows: {', '.join(context.judge.names)}"
+    wanted = f"captions that name attributes which the judge knows: {', '.join(context.judge.attributes)}"
     fix = "leave the measure out, or train a judge on this data set"
     require(found, EvaluationError, wanted, f"none among {len(context.prompts)}", fix)
     return found

@@ -49,7 +49,7 @@ from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context, Extractor
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import REAL, Row
+from memdriven.evaluation.rows import IMAGES, REAL, Row
 from memdriven.models.generator import Generator
 from memdriven.models.noise import apply_view, draw_noise
 from memdriven.numbers import counted
@@ -362,7 +362,12 @@ def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[
 
 
 def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
-    """Distance to the training images, as percentiles of their own; the share of suspected copies."""
+    """Distance to the training images, as percentiles of their own; the share of suspected copies.
+
+    Nothing is returned for a row of images, which nobody painted.
+    """
+    if row.name in IMAGES:
+        return []
     space, generator = context.squeezenet_space, context.checkpoint.generator
     training = space(context.training_images)
     # Part by part: images may be a file far larger than the memory.

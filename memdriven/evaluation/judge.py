@@ -45,7 +45,7 @@ class AttributeJudge(nn.Module):
     """One softmax per attribute over its values.
 
     Args:
-        attributes: name -> its values, in label order.
+        attributes: name -> its values, in label order; the names in the order of the logits' second axis.
         size: side in px at which images are seen.
         priors: name -> each value's share among the training renders; uniform by default.
     """
@@ -74,11 +74,6 @@ class AttributeJudge(nn.Module):
             channels = width
         self.trunk = nn.Sequential(*blocks)
         self.head = AttributeHead(channels, self.attributes)
-
-    @property
-    def names(self) -> list[str]:
-        """The attributes in the order of the logits' second axis."""
-        return list(self.attributes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (b, attributes, most values), -inf where unused, of images (b, 3, h, w) in [0, 1]."""
@@ -152,7 +147,7 @@ def attribute_accuracy(
         "attributes": _rate(right, asked),
     }
     counts = {}
-    for name, hits, total in sorted(zip(judge.names, right.T, asked.T, strict=True), key=itemgetter(0)):
+    for name, hits, total in sorted(zip(judge.attributes, right.T, asked.T, strict=True), key=itemgetter(0)):
         if total.any():
             rate = round(_rate(hits, total), 4)
             counts[name] = {"right": int(hits.sum()), "count": int(total.sum()), "rate": rate}

@@ -76,10 +76,10 @@ class RunDirectory:
         fix = "restore the state, or start anew in another folder without --resume"
         require(not resume or self.resumes or not left, TrainingError, wanted, found, fix)
         if self.resumes and self.frozen.exists():
-            before = dict(_flat(read_json(self.frozen, TrainingError)))
+            before = dict(flat(read_json(self.frozen, TrainingError)))
             changed = [
                 f"{name} = {value}, not {before[name]}"
-                for name, value in _flat(json.loads(json.dumps(settings)))
+                for name, value in flat(json.loads(json.dumps(settings)))
                 if name not in free and name in before and before[name] != value
             ]
             wanted, found = f"the settings that {path} was begun with", "; ".join(changed)[:600]
@@ -114,11 +114,11 @@ class RunDirectory:
         return path
 
 
-def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (section.name, value) of nested settings."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{section}{name}.")
+            yield from flat(value, f"{section}{name}.")
         else:
             yield f"{section}{name}", value
 
