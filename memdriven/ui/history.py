@@ -181,6 +181,12 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     yield {"saved": link, "status": status(said)}
 
 
+def save_tried(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
+    """Yield as `save`, with the link in the Picture tab's own place: its gallery has the buttons."""
+    for made in save(event, steering):
+        yield {"larger" if name == "saved" else name: shown for name, shown in made.items()}
+
+
 # ---------------------------------------------------------------------------------------------------------
 # For designers: one contact sheet, or a ZIP with pictures and recipes.
 
@@ -292,5 +298,9 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = column.on(listed.submit, save, ["steering"], ["saved", "status"])
-    saving.success(None, js=html.pressing("saved"))
+    for export, handler, place in (
+        (listed.submit, save, "saved"),
+        (column.result.download, save_tried, "larger"),
+    ):
+        saving = column.on(export, handler, ["steering"], [place, "status"])
+        saving.success(None, js=html.pressing(place))

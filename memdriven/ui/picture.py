@@ -120,7 +120,7 @@ def picture_panel(
         content,
         tag("p", tag("q", recipe.caption), class_="md-picture-words", data_of=recipe.caption),
         strip,
-        gallery(tried or output.prepared.tried, output.retrieval.ids),
+        gallery(tried or output.prepared.tried, output.retrieval.ids, output.recipe),
         *map(claims_list, output.claims[:1]),
         _actions(output),
         time_bar(output.timings),
@@ -136,18 +136,31 @@ def picture_panel(
     )
 
 
-def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
-    """Return the small pictures painted with each reference that was tried; those in use are ringed."""
+def gallery(tried: Sequence[Tried], used: Sequence[str], recipe: Recipe) -> str:
+    """Return the small pictures painted with each reference that was tried; those in use are ringed.
+
+    Each cell holds the recipe of its picture, so that all of them can be saved at their full size.
+    """
+    if not tried:
+        return ""
     cells = ""
     for each in tried:
         item = each.neighbour
         label = f"Painted with No. {item.rank}: {item.caption}"
         act = {"data_act": "take", "data_id": item.id, "aria_pressed": str(item.id in used).lower()}
         image = tag("img", src=html.image_uri(each.picture), alt=label)
-        cells += tag("li", tag("button", image, type="button", class_="md-tile", title=label, **act))
-    title = f"Painted with each of {len(tried)} references; choose another"
+        alone = replace(recipe, references=(Reference(item.id),), k=1).to_json()
+        tile = tag("button", image, type="button", class_="md-tile", title=label, **act)
+        cells += tag("li", tile, data_recipe=alone)
+    title = tag(
+        "h3", f"Painted with each of {len(tried)} references; choose another", class_="md-small-title"
+    )
+    saves = [
+        button(f"{name} of all", "md-action", data_export=kind, data_event="download")
+        for kind, name in (("sheet", "Contact sheet"), ("zip", "ZIP"))
+    ]
     tiles = tag("ol", cells, class_="md-grid md-tried-pictures")
-    return tag("div", tag("h3", title, class_="md-small-title") + tiles) if tried else ""
+    return tag("div", title, tiles, tag("div", *saves, class_="md-actions"), class_="md-exports")
 
 
 def time_bar(timings: Mapping[str, float]) -> str:
@@ -392,7 +405,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
             section("paint", "Picture")
             first = begin.get("result", empty_picture())
             column.result = panel(
-                first, elem_id="result", js_on_load=html.CLICKS + html.script("lightbox.js")
+                first, elem_id="result", js_on_load=html.CLICKS + html.script("lightbox.js", "history.js")
             )
             column.larger = panel(elem_id="larger")
     asked, preview = column.whole_query, column.named(*PREVIEW)

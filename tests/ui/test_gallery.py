@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import zipfile
 from collections.abc import Callable
 
 from memdriven.pipeline.request import Recipe
@@ -32,6 +34,15 @@ def test_another_of_the_tried_can_be_taken(visit: Visit) -> None:
     assert page.locator("#result [data-act=take]").count() == 6
     made = recipe_of(page.get_attribute("#result .md-result", "src").encode())
     assert (made.neighbours, made.seed) == ((wanted,), 11)
+
+    with page.expect_download() as waiting:
+        page.click("#result [data-export=zip]")
+    with zipfile.ZipFile(waiting.value.path()) as pack:
+        recipes = [Recipe.from_json(json.dumps(each)) for each in json.loads(pack.read("recipes.json"))]
+    ids = [each.get_attribute("data-id") for each in page.locator("#result [data-act=take]").all()]
+    assert [each.neighbours for each in recipes] == [(each,) for each in ids]
+    assert {each.seed for each in recipes} == {11}
+    assert recipe_of(page.get_attribute("#result .md-result", "src").encode()) in recipes
 
     assert visitor.text("#result .md-picture-words") == "a small red bird with black wings"
     visitor.write("a blue bird")
