@@ -161,8 +161,8 @@ class Visitor:
     def __init__(self, browser: Any, address: str) -> None:
         self.address = address
         self.context = browser.new_context(locale="en-GB")
+        self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
         self.faults: list[str] = []
         self._leaving = False
         self.expected = ""
