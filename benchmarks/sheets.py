@@ -152,14 +152,14 @@ def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Ima
     context = Context(pipe=pipe, dataset=data, prompts=prompts, folder=Path("runs/stages/model"))
     pictures = painted(context)
     spaces = {"vgg": context.vgg_space, "squeezenet": context.squeezenet_space}
-    real = {name: context.features(space, context.reference_images) for name, space in spaces.items()}
+    real = {name: space(context.reference_images) for name, space in spaces.items()}
     print(f"{len(prompts)} captions against {len(context.reference_images)} images at {context.size} px")
     print("| stage | " + " | ".join(f"fd_{name} | kd_{name}" for name in spaces) + " |")
     print("|---" * (1 + 2 * len(spaces)) + "|")
     for size, stage in zip(pipe.resolutions, pictures, strict=True):
         cells = []
         for name, space in spaces.items():
-            features = context.features(space, stage)
+            features = space(stage)
             distance = kernel_distance(real[name], features, subset_size=min(1000, len(prompts)))
             cells += [f"{frechet_distance(real[name], features):,.1f}", f"{distance.mean:,.3f}"]
         print(f"| {size} px | " + " | ".join(cells) + " |", flush=True)

@@ -32,15 +32,15 @@ from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm, read_config
 from memdriven.encoders.readers import FILE as ATTRIBUTES
-from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
+from memdriven.encoders.readers import Attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
-from memdriven.errors import CheckpointError, require
+from memdriven.errors import CheckpointError, explained, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.memory.bank import MEMORY
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
-from memdriven.models.rival import RivalGenerator
+from memdriven.models.rival import BASE, RivalGenerator
 from memdriven.numbers import counted, parse_json, shown
 
 SCHEMA = OF_CHECKPOINT
@@ -193,8 +193,8 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     files = _verified(path, content.get("files"), {*FILES, *stages})
 
     # Encoders, and the readers that they were taught with
-    damsm, vocabulary, _, known = load_damsm(path, device)
-    attributes = load_attributes(path, known["hash"]) if ATTRIBUTES in files else None
+    damsm, vocabulary, _, _, attributes = load_damsm(path, device)
+    attributes = attributes if ATTRIBUTES in files else None
     if width := config.generator.attribute_dim:
         wanted = f"a reader of captions of generator.attribute_dim {width} in {path}"
         found, fix = reader_of(attributes).width, "restore the files of one and the same training"
@@ -213,7 +213,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
         generator.to(device).eval().requires_grad_(False),
         content.get("facts", {}),
         _short_hash(files, content["config"]),
-        attributes and attributes.to(device),
+        attributes,
     )
 
 
@@ -222,11 +222,11 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None
-    weights = unpack(read_weights(path))
-    rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
-    if rival is None:
-        found, fix = ", ".join(sorted(weights)[:3]) or "none", "write it with train-rival"
-        raise CheckpointError(f"weights of a RivalGenerator in {path}", found, fix)
+    weights, fix = unpack(read_weights(path)), "write it with train-rival"
+    with explained(CheckpointError, f"weights of a RivalGenerator in {path}", fix, LookupError):
+        z_dim, width = weights["linear.weight"].shape[1], weights["to_rgb.weight"].shape[1]
+        blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
+    rival = RivalGenerator(width, BASE << len(blocks), z_dim=z_dim, text_dim=checkpoint.config.text.dim)
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from memdriven.errors import ConfigError, require
@@ -332,39 +334,8 @@ def _check(label: str, value: Any, hint: Any) -> None:
 T = TypeVar("T")
 RENAMED = {"generator.named_width": "attribute_dim"}
 """Settings of earlier files: their names now."""
-RETIRED: dict[str, tuple[Any, ...]] = {
-    "text.min_count": (1,),
-    "text.dropout": (0.5,),
-    "damsm.score": ("literal",),
-    "damsm.gamma1": (4.0,),
-    "damsm.gamma2": (5.0,),
-    "damsm.gamma3": (10.0,),
-    "damsm.lr_decay": (0.98,),
-    "damsm.betas": ([0.5, 0.999],),
-    "damsm.gradient_clip": (0.25,),
-    "discriminator.minibatch_std": (False,),
-    "loss.diversity_weight": (0.0,),
-    "loss.diversity_limit": (0.1,),
-    "loss.diversity_every": (8,),
-    "loss.perceptual_network": ("squeezenet", "damsm"),
-    "loss.r1_every": (16,),
-    "retrieval.fusion": ("z-score",),
-    "retrieval.caption_pool": ("max",),
-    "retrieval.mmr": (1.0,),
-    "train.optimiser": ("adam", "muon"),
-    "train.momentum": (0.95,),
-    "train.ema_warmup": (True,),
-    "train.swap_other_class": (True,),
-    "train.flip": (True,),
-    "train.workers": (0,),
-    "train.channels_last": (True,),
-    "train.swap_neighbours": (8,),
-    "train.sample_every": (),
-    "train.sample_minutes": (),
-    "train.save_minutes": (),
-}
-"""Settings that are no more, with the values that a file may still hold: those that do as is done now, or
-were of a training that is over; none where any will do."""
+RETIRED = tomllib.loads(Path(__file__).with_name("retired.toml").read_text(encoding="utf-8"))
+"""Settings that are no more, by section, with the values that a file may still hold."""
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -383,11 +354,11 @@ def from_dict(cls: type[T], values: Any) -> T:
     section, template, rebuilt = cls.__name__.removesuffix("Config").lower(), cls(), {}
     for name, value in values.items():
         label = f"{section}.{name}"
-        name = RENAMED.get(label, name)
-        if (allowed := RETIRED.get(label)) is not None:
+        if (allowed := RETIRED.get(section, {}).get(name)) is not None:
             wanted = f"{label} as it is done now: {', '.join(map(str, allowed))}"
             require(not allowed or value in allowed, ConfigError, wanted, shown(value), CHANGE)
             continue
+        name = RENAMED.get(label, name)
         fix = "use the version of memdriven that wrote this file, or remove the field"
         known = name in cls.__dataclass_fields__  # type: ignore[attr-defined]
         require(known, ConfigError, f"fields of {cls.__name__}", shown(name), fix)

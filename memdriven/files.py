@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from memdriven.errors import DataError, MemDrivenError, require
+from memdriven.errors import DataError, MemDrivenError, explained, require
 from memdriven.numbers import parse_json, shown
 
 try:
@@ -255,13 +255,10 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
         MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, of another schema, or
             not as its seal says.
     """
-    fix = "restore the file from its source"
-    try:
-        content = parse_json(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise kind(f"the file {path}", "no such file", "check the path") from None
-    except (ValueError, OSError) as error:
-        raise kind(f"JSON in {path}", f"{type(error).__name__}: {error}"[:200], fix) from error
+    path, fix = Path(path), "restore the file from its source"
+    with explained(kind, f"JSON in {path}", fix, ValueError, OSError):
+        require(path.exists(), kind, f"the file {path}", "no such file", "check the path")
+        content = parse_json(path.read_bytes())
     require(isinstance(content, dict), kind, f"a JSON object in {path}", type(content).__name__, fix)
     found, again = content.get("schema"), "use the version of memdriven that wrote it, or make it again"
     require(schema in (None, found), kind, f"schema {schema} in {path}", shown(found), again)

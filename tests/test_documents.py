@@ -84,7 +84,7 @@ def options_of(function: Any) -> Iterator[str]:
 @cache
 def known_options() -> set[str]:
     """Return every option of ours, of app.py and of the benchmarks, as it is written."""
-    places = [place for place, _ in COMMANDS.values()]
+    places = [each["function"] for each in COMMANDS.values()]
     names = {name for place in places for name in options_of(pkgutil.resolve_name(f"memdriven.{place}"))}
     sources = [ROOT / "app.py", *ROOT.glob("benchmarks/*.py"), ROOT / "tests/ui/screenshots.py"]
     printed = {option for path in sources for option in re.findall(r'"(--[a-z-]+)"', path.read_text())}

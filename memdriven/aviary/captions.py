@@ -7,34 +7,18 @@ are named, and every caption comes with the record of what it names.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    "red": ("red", "red", "bright red", "scarlet", "crimson"),
-    "orange": ("orange", "orange", "bright orange", "vivid orange"),
-    "yellow": ("yellow", "yellow", "bright yellow", "golden yellow"),
-    "olive": ("olive", "olive", "olive colored", "dull olive"),
-    "green": ("green", "green", "bright green", "vivid green"),
-    "blue": ("blue", "blue", "bright blue", "deep blue"),
-    "purple": ("purple", "purple", "violet", "deep purple"),
-    "brown": ("brown", "brown", "dark brown"),
-    "rufous": ("rufous", "rufous", "rusty", "chestnut"),
-    "buff": ("buff", "buff", "tan", "pale buff"),
-    "grey": ("grey", "gray", "grey", "slate gray"),
-    "black": ("black", "black", "jet black", "solid black"),
-    "white": ("white", "white", "bright white", "snowy white"),
-    "pink": ("pink", "pink", "light pink", "rosy pink"),
-}
-"""Words for each named colour; the plain name most often."""
+from pathlib import Path
 
 
 @dataclass(frozen=True)
 class _Part:
     """How a part or marking is called, seen and mentioned."""
 
-    words: tuple[str, ...] = ()
+    words: Sequence[str] = ()
     share: float = 0.0
     """Of the bird's pixels, that the part must have to be named."""
     weight: float = 1.0
@@ -43,69 +27,19 @@ class _Part:
     """The part whose pixels count, where it has none of its own."""
 
 
-NAMED_PARTS = {
-    "crown": _Part(("crown", "crown", "cap"), 0.012, 3.0),
-    "head": _Part(("face", "face", "cheeks"), 0.012, 2.2),
-    "throat": _Part(("throat", "throat", "chin"), 0.010, 2.0),
-    "breast": _Part(("breast", "breast", "chest"), 0.03, 3.0),
-    "belly": _Part(("belly", "belly", "abdomen", "underside"), 0.03, 2.6),
-    "back": _Part(("back", "back", "mantle"), 0.03, 2.0),
-    "wing": _Part(("wings", "wings", "wing feathers"), 0.04, 3.0),
-    "tail": _Part(("tail", "tail", "tail feathers"), 0.012, 1.6),
-    "wing_bars": _Part(("wing bars", "wingbars", "bars on its wings"), 0.006, 2.0),
-    "eye_ring": _Part(("eye ring", "eyering", "ring around its eye"), 0.0022),
-    "eye_stripe": _Part(("eye stripe", "stripe through its eye", "eyebrow line"), 0.0035),
-    "legs": _Part(("legs", "legs", "feet"), 0.005),
-    "beak_color": _Part((), 0.005, 1.8, "beak"),
-    "beak_shape": _Part((), 0.008, 2.4, "beak"),
-    "crest": _Part((), 0.02, 1.5, "crown"),
-    "pattern": _Part((), 0.0, 2.2),
-}
-PLURAL = frozenset(("wings", "cheeks", "legs", "feet", "wing bars", "wingbars", "bars on its wings"))
-PLURAL |= {"wing feathers", "tail feathers"}
+_WORDS = json.loads(Path(__file__).with_name("words.json").read_bytes())
+NAMED_PARTS = {name: _Part(**values) for name, values in _WORDS["parts"].items()}
+PLURAL = frozenset(_WORDS["plural"])
 """Names of parts that take "are"."""
-BEAK_WORDS = ("beak", "beak", "bill")
-
-SHAPE_WORDS: dict[str, tuple[str, ...]] = {
-    "short": ("short", "tiny", "small"),
-    "thick": ("thick", "stout", "heavy"),
-    "pointed": ("pointed", "sharp", "pointy"),
-    "long": ("long", "very long", "long thin"),
-    "curved": ("curved", "downcurved", "long curved"),
-    "hooked": ("hooked", "hooked"),
-    "flat": ("flat", "wide flat", "broad flat"),
-}
-
-PATTERN_WORDS: dict[str, tuple[str, ...]] = {
-    "streaked": ("streaked", "streaky"),
-    "spotted": ("spotted", "speckled"),
-    "barred": ("barred", "striped"),
-}
-
-SIZE_WORDS: dict[str, tuple[str, ...]] = {
-    "small": ("small", "little", "tiny"),
-    "medium": ("medium sized", "mid-sized"),
-    "large": ("large", "big"),
-}
-
-POSE_WORDS: dict[str, tuple[str, ...]] = {
-    "perched": ("perched on a branch", "sitting on a branch", "resting on a twig"),
-    "standing": ("standing", "on its feet"),
-    "swimming": ("swimming", "floating", "paddling"),
-    "flying": ("flying", "in flight", "with its wings spread"),
-    "clinging": ("clinging to a tree trunk", "climbing a tree trunk", "on a tree trunk"),
-}
-
-PLACE_WORDS: dict[str, tuple[str, ...]] = {
-    "foliage": ("in front of green leaves", "among green foliage", "in the woods"),
-    "water": ("on the water", "over the water", "by the water"),
-    "grass": ("on the grass", "in a green meadow", "on a lawn"),
-    "snow": ("in the snow", "on a snowy day", "in winter"),
-    "sand": ("on the sand", "on a sandy beach", "at the beach"),
-    "rock": ("on a rock", "on grey stones", "among the rocks"),
-    "dusk": ("at dusk", "at sunset", "under an evening sky"),
-    "sky": ("against the blue sky", "under a blue sky", "against a bright sky"),
-}
+BEAK_WORDS: list[str] = _WORDS["beaks"]
+Words = dict[str, list[str]]
+"""Words for each value of an attribute; the plain one most often."""
+COLOUR_WORDS: Words = _WORDS["colours"]
+SHAPE_WORDS: Words = _WORDS["shapes"]
+PATTERN_WORDS: Words = _WORDS["patterns"]
+SIZE_WORDS: Words = _WORDS["sizes"]
+POSE_WORDS: Words = _WORDS["poses"]
+PLACE_WORDS: Words = _WORDS["places"]
 
 
 def visible_attributes(attributes: dict[str, str], shares: dict[str, float]) -> list[str]:

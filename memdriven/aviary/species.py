@@ -18,24 +18,9 @@ from functools import cache
 
 import numpy as np
 
-from memdriven.aviary.world import BEAK_SHAPES, PLANS, SETTINGS, Colour, Setting
+from memdriven.aviary.world import BEAK_SHAPES, PLANS, SETTINGS, TABLES, Colour, Setting
 
-SRGB: dict[str, tuple[int, int, int]] = {
-    "red": (206, 26, 30),
-    "orange": (245, 126, 20),
-    "yellow": (250, 214, 30),
-    "olive": (128, 124, 42),
-    "green": (44, 150, 58),
-    "blue": (36, 92, 208),
-    "purple": (112, 50, 158),
-    "brown": (98, 64, 40),
-    "rufous": (168, 76, 36),
-    "buff": (226, 192, 136),
-    "grey": (134, 138, 146),
-    "black": (26, 26, 30),
-    "white": (242, 242, 238),
-    "pink": (240, 138, 164),
-}
+SRGB: dict[str, tuple[int, int, int]] = TABLES["colours"]
 """Name -> 8-bit sRGB, the middle of the colour's region."""
 
 COLOURS: tuple[str, ...] = tuple(SRGB)
@@ -184,19 +169,9 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
     }
 
 
-_FIRST = (
-    *("ember", "willow", "harbour", "lantern", "thistle", "marble", "saffron", "juniper"),
-    *("pebble", "velvet", "cinder", "meadow", "frost", "copper", "orchard", "tidal"),
-    *("amber", "bramble", "cloud", "clover", "dawn", "drift", "fern", "glen"),
-    *("hazel", "ivory", "jasper", "lichen", "maple", "mist", "moss", "nettle"),
-    *("opal", "plum", "quartz", "reed", "rowan", "sable", "shale", "sorrel"),
-)
-_SECOND = ("crowned", "breasted", "tailed", "winged", "throated", "necked", "vented", "naped")
-
-
 def _name(rng: random.Random, plan: str, taken: set[str]) -> str:
     while True:
-        name = f"{rng.choice(_FIRST)}-{rng.choice(_SECOND)} {plan}"
+        name = f"{rng.choice(TABLES['names']['first'])}-{rng.choice(TABLES['names']['second'])} {plan}"
         if name not in taken:
             taken.add(name)
             return name

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memdriven.cli import PROGRAM, command_of, run
-from memdriven.errors import ConfigError, DataError
+from memdriven.errors import ConfigError, DataError, explained
 from memdriven.files import atomic_write_json, read_json
 from memdriven.numbers import counted
 
@@ -61,7 +61,9 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
     Raises:
         ConfigError: it cannot be read, or a phase lacks something.
     """
-    try:
+    wanted = f"a recipe in TOML whose phases have name, what, minutes, run: {recipe}"
+    wrong = OSError, ValueError, KeyError, TypeError, AttributeError
+    with explained(ConfigError, wanted, "see recipes/aviary.toml", *wrong):
         given = tomllib.loads(recipe.read_text(encoding="utf-8"))
         words = {f"{{{name}}}": shlex.split(text) for name, text in given.get("words", {}).items()}
         phases = []
@@ -71,11 +73,7 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
             command = shlex.join(part.format(work=work.as_posix()) for part in parts)
             told = float(phase["minutes"]), str(phase["what"])
             phases.append(Phase(str(phase["name"]), partial(_give, command), command, *told))
-        return phases
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wanted = "a recipe in TOML whose phases have name, what, minutes, run"
-        found = f"{recipe}: {type(error).__name__}: {error}"
-        raise ConfigError(wanted, found, "see recipes/aviary.toml") from None
+    return phases
 
 
 def _give(command: str) -> None:

@@ -45,7 +45,7 @@ _LEFT_BY_SYSTEMS = {
     *("system volume information", "lost+found", "__pycache__"),
 }
 _OF_ZIPS = ("cp850", "cp1252", "cp866", "cp1251", "gbk", "shift_jis", "big5", "euc_kr")
-"""How names in old zips may be written that are neither UTF-8 nor what the format says (cp437)."""
+"""How names in old zips may be written that are neither UTF-8 nor what they are read as (cp437)."""
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How compressed tars begin, and what opens them."""
 
@@ -64,8 +64,6 @@ class Archive:
         """Names without regard to case and to how letters are composed -> the names as they are."""
         self._last: dict[str, list[str]] = defaultdict(list)
         """Names without their folders -> the names as they are."""
-        self._bytes: dict[bytes, str] = {}
-        """Names of a zip that does not say how they are written, as bytes -> as they were read."""
 
     def add(self, name: str, read: Callable[[], bytes]) -> None:
         """Add a file, unless a system left it there, one of that name is there, or it leads out."""
@@ -101,8 +99,10 @@ class Archive:
         alike = self.alike(name)
         found = [one for one in alike if _composed(one) == _composed(name)] or alike
         for encoding in () if found else _OF_ZIPS:
-            with contextlib.suppress(UnicodeEncodeError, KeyError):
-                return self._bytes[_composed(name).encode(encoding)]
+            with contextlib.suppress(UnicodeEncodeError):
+                old = _composed(name).encode(encoding).decode("cp437").replace("\\", "/")
+                if old in self._read:
+                    return old
         return found[0] if len(found) == 1 else None
 
     def alike(self, name: str) -> list[str]:
@@ -111,10 +111,9 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; one that is missing or damaged is refused by name."""
-        wanted = f"{name} in {self.place}"
-        require(name in self._read, DataError, wanted, "no such file", "give the complete official archive")
-        fix = "restore the file, or download the archive again"
-        with explained(DataError, f"an undamaged {wanted}", fix, Exception):
+        wanted, fix = f"an undamaged {name} in {self.place}", "restore it, or download the archive again"
+        require(name in self._read, DataError, wanted, "no such file", fix)
+        with explained(DataError, wanted, fix, Exception):
             return self._read[name]()
 
     def text(self, name: str) -> str:
@@ -265,11 +264,7 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
     opener = next((opener for magic, opener in _OPENERS.items() if beginning.startswith(magic)), open)
     with opener(path, "rb") as stream:
         metered = _Metered(stream, max(MAX_FILE, MAX_RATIO * path.stat().st_size))
-        try:
-            tar = tarfile.open(fileobj=cast(IO[bytes], metered), mode="r:")  # noqa: SIM115
-        except tarfile.ReadError:
-            wanted = f"a zip or tar archive at {path}"
-            raise DataError(wanted, "neither", "download the archive again") from None
+        tar = tarfile.open(fileobj=cast(IO[bytes], metered), mode="r:")  # noqa: SIM115
         for member in tar:
             if member.size > MAX_FILE:
                 raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
@@ -292,11 +287,11 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
     def read(entry: zipfile.ZipInfo) -> bytes:
         if entry.file_size > MAX_FILE:
             raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
-        wanted, fix = f"{entry.filename} without a password", "unpack the archive and give the folder"
-        require(not entry.flag_bits & 1, DataError, wanted, "an encrypted file", fix)
-        plain = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        found = f"compression method {entry.compress_type}"  # bz2 and LZMA unpack whatever the size claims
-        require(plain, DataError, f"{entry.filename} stored or deflated", found, fix)
+        method, locked = entry.compress_type, entry.flag_bits & 1
+        plain = method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack whatever the size claims
+        wanted = f"{entry.filename} stored or deflated, without a password"
+        found = "an encrypted file" if locked else f"compression method {method}"
+        require(plain and not locked, DataError, wanted, found, "unpack the archive and give the folder")
         with lock, content.open(entry) as stream:
             return stream.read(entry.file_size + 1)  # `content.read` unpacks whatever the size claims
 
@@ -304,9 +299,6 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
         if not entry.is_dir():
             name = _zip_name(entry).replace("\\", "/").removeprefix("./").lstrip("/")
             archive.add(name, partial(read, entry))
-            with contextlib.suppress(UnicodeEncodeError):
-                if not entry.flag_bits & 0x800 and name == entry.filename and not name.isascii():
-                    archive._bytes[name.encode("cp437")] = name
 
 
 def _zip_name(entry: zipfile.ZipInfo) -> str:

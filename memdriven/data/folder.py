@@ -16,7 +16,7 @@ import contextlib
 import difflib
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -108,8 +108,9 @@ def prepare_folder(
             raise all_faults(read.faults, str(source)) if read.faults else read.nothing()
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
-        items = (
-            Item(
+        items = []
+        for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True):
+            item = Item(
                 id=item_id,
                 split=picture.split or "train",
                 class_id=None if picture.class_name is None else classes.index(picture.class_name),
@@ -117,12 +118,11 @@ def prepare_folder(
                 captions=list(picture.captions),
                 box=picture.box,
             )
-            for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True)
-        )
+            items.append((item, picture.name))
         return assemble(
             out,
             files,
-            [*zip(items, (picture.name for picture in pictures), strict=True)],
+            items,
             name=clean(name or (source.stem if source.is_file() else source.resolve().name) or "folder"),
             classes=classes,
             image_size=image_size,
@@ -155,12 +155,8 @@ class _Source:
     def __init__(self, files: Archive, place: Path) -> None:
         self.files, self.place, self.faults = files, place, Faults()
         self.pictures: dict[str, _Picture] = {}
-        self.unusable: Counter[str] = Counter()
-        """Captions that were left out, by reason."""
-        self.columns = ""
-        """Those of the first row that has no caption."""
-        self.elsewhere: dict[str, str] = {}
-        """Names that count from another folder than their table's -> the files found."""
+        self.told: dict[tuple[str, str], list[str]] = defaultdict(list)
+        """What was left out, or read otherwise than it is written, as a noun and what of it -> which ones."""
 
     def read_tables(self, split_column: str) -> None:
         """Join the rows of each image, in the tables' order."""
@@ -183,8 +179,9 @@ class _Source:
         text = _first(row, TEXT)
         texts = [value for column, value in row.items() if column[-1:].isdecimal() and is_text(column)]
         texts += text if isinstance(text, list) else [] if text is None else [text]
-        self.columns = self.columns or ("" if texts else columns)
-        picture.captions |= self._usable(texts or [None])
+        self._describe(picture, texts)
+        if not texts:
+            self.told["row", "without a caption"].append(f"{file} ({columns})")
         split = row.get(split_column)
         if split is None:
             split = _split_of_folder(name) or _split_of_folder(base)
@@ -211,7 +208,7 @@ class _Source:
             others = (name, *ending[: len(ending) == 1], base + unquote(name), *(path + e for e in ENDINGS))
             found = next(filter(None, map(self.files.meant, others)), None)
             if found is not None:
-                self.elsewhere[path] = found
+                self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
         if found is not None and is_picture(found):
             return found
         why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
@@ -227,66 +224,52 @@ class _Source:
 
     def read_beside(self, from_names: bool) -> None:
         """Take the captions of pictures that no row describes from the texts beside them, or their names."""
-        for file in self.uncaptioned():
-            captions: dict[str, None] = {}
+        for file in filter(is_picture, self.files.names):
+            picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
             for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in SIDECARS):
-                if not captions and (found := self.files.meant(name)):
+                if not picture.captions and (found := self.files.meant(name)):
                     with self.faults.noted():
                         lines = decoded(self.files.read(found), self.place / found).splitlines()
-                        captions = self._usable([line for line in lines if line.strip()])
-            if not captions and from_names:
-                captions = {caption_of_name(file): None}
-            if captions:
-                picture = self.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
-                picture.captions |= captions
+                        self._describe(picture, [line for line in lines if line.strip()])
+            if from_names and not picture.captions:
+                picture.captions[caption_of_name(file)] = None
+            if picture.captions:
+                self.pictures[file] = picture
+            else:
+                self.told["image", "without a caption left out"].append(file)
 
-    def _usable(self, values: Sequence[Any]) -> dict[str, None]:
-        """Return the usable ones among captions, each once; count the others."""
-        usable: dict[str, None] = {}
+    def _describe(self, picture: _Picture, values: Sequence[Any]) -> None:
+        """Add the usable ones among captions to a picture; tell of the others."""
         for value in values:
             if isinstance(value, dict):  # as Karpathy's splits have them
                 value = _first(value, ("raw", *TEXT))
             text = " ".join(clean(value).split()) if isinstance(value, str) else ""
             if text.lower() in NO_CAPTION:
-                reason = "empty" if value is None or isinstance(value, str) else "no text"
+                reason = "empty" if isinstance(value, str) else "no text"
             elif len(text) > MAX_CHARACTERS:
                 reason = f"longer than {MAX_CHARACTERS:,} characters"
+            elif not tokenize(text):
+                reason = "without a word"
             else:
-                reason = "" if tokenize(text) else "without a word"
-            if reason:
-                self.unusable[reason] += 1
-            else:
-                usable[text] = None
-        return usable
-
-    def uncaptioned(self) -> list[str]:
-        """Return the pictures without a usable caption, sorted."""
-        described = {name for name, picture in self.pictures.items() if picture.captions}
-        return [file for file in self.files.names if is_picture(file) and file not in described]
+                picture.captions[text] = None
+                continue
+            self.told["caption", f"left out: {reason}"].append(picture.name)
 
     def notes(self) -> Iterator[str]:
         """Tell what was left out and what was read otherwise than it is written."""
-
-        def told(things: Sequence[str], noun: str, what: str) -> list[str]:
-            return [f"{counted(len(things), noun)} {what}, e.g. {clean(things[0])}"] if things else []
-
-        yield from told(self.uncaptioned(), "image", "without a caption left out")
-        for reason, count in self.unusable.items():
-            yield f"{counted(count, 'caption')} left out: {reason}"
-        elsewhere = [f"{name} at {found}" for name, found in self.elsewhere.items()]
-        yield from told(elsewhere, "image", "found elsewhere than the table says")
-        not_followed = "out of the folder not followed (--follow-links does)"
-        yield from told(self.files.left_out, "link", not_followed)
-        yield from told([f"{each.wanted}: {each.found}" for each in self.faults], "faulty row", "left out")
+        self.told["link", "out of the folder not followed (--follow-links does)"] = self.files.left_out
+        self.told["faulty row", "left out"] = [f"{each.wanted}: {each.found}" for each in self.faults]
+        for (noun, what), those in self.told.items():
+            if those:
+                yield f"{counted(len(those), noun)} {what}, e.g. {clean(those[0])}"
 
     def nothing(self) -> DataError:
         """Return the error that no picture has a caption."""
         names = self.files.names
         sheet = next((name for name in names if name.lower().endswith(SPREADSHEETS)), None)
         found = (
-            "rows without a caption" if self.pictures else "no row in a table and no text beside a picture",
-            *(f"{counted(count, 'caption')} {reason}" for reason, count in self.unusable.items()),
-            self.columns,
+            "" if self.pictures else "no row in a table and no text beside a picture",
+            *self.notes(),
             f"{sheet} is a spreadsheet, which is read when saved as CSV UTF-8" if sheet else "",
             f"{counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
         )

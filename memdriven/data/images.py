@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from memdriven.errors import DataError, require
+from memdriven.errors import DataError, explained, require
 
 MAX_PIXELS = 64_000_000
 """An image that claims more pixels is refused before it is decoded."""
@@ -45,11 +45,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 def read_image(path: Path) -> Image.Image:
     """Decode a file; see `decode_image`."""
-    try:
+    with explained(DataError, f"the image {path}", "restore the file or remove its entry", OSError):
         content = path.read_bytes()
-    except OSError as error:
-        found = error.strerror or "unreadable"
-        raise DataError(f"the image {path}", found, "restore the file or remove its entry") from error
     return decode_image(content, str(path))
 
 
@@ -66,31 +63,27 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
     may be decoded at a reduced size whose sides are no smaller.
     """
     formats = (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
-    try:
-        with Image.open(io.BytesIO(content), formats=formats) as image:
-            wanted = f"an image of at most {max_pixels / 1e6:.0f} million pixels"
-            found, fix = f"{name} with {image.width} x {image.height}", "shrink the image or remove its entry"
-            require(image.width * image.height <= max_pixels, DataError, wanted, found, fix)
-            if least_side:
-                image.draft("RGB", (least_side, least_side))
-            tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
-            clear = image.info.get("transparency")
-            if image.format == "PNG" and image.mode == "L" and isinstance(clear, int) and content[24] < 8:
-                # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
-                image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
-            upright: Image.Image = image
-            with contextlib.suppress(Exception):  # a damaged note of how the camera was held
-                upright = ImageOps.exif_transpose(image)
-            upright = _in_srgb(_in_8_bits(upright, tags, name))
-            return Image.fromarray(np.asarray(upright))  # of its pixels alone: no place, no camera
-    except DataError:
-        raise
-    except UnidentifiedImageError:
-        wanted = f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})"
-        raise DataError(wanted, _what_it_is(content, name), "save it as PNG, or remove its entry") from None
-    except Exception as error:  # whatever Pillow's decoders make of damaged files
-        found, fix = f"{type(error).__name__}: {error}"[:200], "replace the file or remove its entry"
-        raise DataError(f"a readable image in {name}", found, fix) from error
+    # Pillow's decoders make all kinds of errors of damaged files.
+    with explained(DataError, f"a readable image in {name}", "replace it or remove its entry", Exception):
+        try:
+            image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
+        except UnidentifiedImageError:
+            wanted = f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})"
+            raise DataError(wanted, _what_it_is(content, name), "save it as PNG") from None
+        wanted = f"an image of at most {max_pixels / 1e6:.0f} million pixels"
+        found, fix = f"{name} with {image.width} x {image.height}", "shrink the image or remove its entry"
+        require(image.width * image.height <= max_pixels, DataError, wanted, found, fix)
+        if least_side:
+            image.draft("RGB", (least_side, least_side))
+        tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
+        clear = image.info.get("transparency")
+        if image.format == "PNG" and image.mode == "L" and isinstance(clear, int) and content[24] < 8:
+            # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
+            image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
+        with contextlib.suppress(Exception):  # a damaged note of how the camera was held
+            image = ImageOps.exif_transpose(image)
+        image = _in_srgb(_in_8_bits(image, tags, name))
+        return Image.fromarray(np.asarray(image))  # of its pixels alone: no place, no camera
 
 
 def _what_it_is(content: bytes, name: str) -> str:

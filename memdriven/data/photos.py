@@ -15,6 +15,7 @@ anything reads them.
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import shutil
 import socket
@@ -33,13 +34,12 @@ from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors, sha256_file
 from memdriven.numbers import counted, parse_json
 
+FACTS = json.loads(Path(__file__).with_name("photos.json").read_bytes())
+"""Of each data set its source, licence and `remotes`, with sizes and sums as TensorFlow Datasets records them
+(COCO's host has another's certificate: the sums protect us). Where Reed's `captions` are given to browsers
+alone: their archive and its page (that github.com/reedscot/cvpr2016 names). And the classes to `test` where
+the archives hold no list: of CUB Reed's 50 species, of the flowers every fifth class [ours]."""
 FLOWER_CLASSES = 102
-CUB_TEST = frozenset(  # Reed's class-disjoint split: 50 test species, the other 150 are for training
-    (1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86)
-    + (91, 95, 96, 98, 101, 102, 103, 112, 114, 119, 121, 130, 135, 138, 147, 156, 163, 165, 166)
-    + (180, 183, 185, 186, 187, 197)
-)
-FLOWERS_TEST = frozenset(range(5, FLOWER_CLASSES + 1, 5))  # every fifth class [ours]
 TEST_LIST = "testclasses.txt"
 TRAINING_LISTS = ("trainvalclasses.txt", "trainclasses.txt", "valclasses.txt")
 TIMEOUT = 60.0
@@ -100,19 +100,12 @@ def fetch_all(files: Sequence[Remote], folder: Path) -> list[Path]:
     return [fetch(file, folder) for file in sorted(files, key=lambda file: file.size)]
 
 
-@dataclass(frozen=True)
 class PhotoSet:
-    """Where a data set comes from, and how it is read."""
+    """Where a data set comes from (its `FACTS`), and how it is read."""
 
-    name: str
-    source: str
-    licence: str
-    remotes: tuple[Remote, ...]
-    """Sizes and sums are those that TensorFlow Datasets records."""
-    read: Callable[[Archive], _Read]
-    captions: tuple[str, str] | None = None
-    """Reed's captions: their archive's name and page (that github.com/reedscot/cvpr2016 names), which
-    serves browsers alone."""
+    def __init__(self, name: str, read: Callable[[Archive], _Read]) -> None:
+        self.name, self.read, self.facts = name, read, FACTS[name]
+        self.remotes = [Remote(**remote) for remote in self.facts["remotes"]]
 
     def prepare(
         self,
@@ -146,12 +139,11 @@ class PhotoSet:
         refuse_other_content(out)  # before a download, too
         given = [Path(path) for path in (*archive, *captions)]
         for path in given:
-            wanted = f"the archive or folder {path}"
-            require(path.exists(), DataError, wanted, "nothing there", "check the path")
+            require(path.exists(), DataError, f"an archive at {path}", "nothing there", "check the path")
         if not archive:
             folder = out.absolute().parent / "archives" if downloads is None else Path(downloads)
-            if self.captions and not captions:
-                name, page = self.captions
+            if "captions" in self.facts and not captions:
+                name, page = self.facts["captions"]
                 given = [folder / name]
                 wanted = f"{name}, which its host gives to browsers only: {page}"
                 fix = f"open that page, download the file, give it with --captions, or move it into {folder}"
@@ -167,8 +159,8 @@ class PhotoSet:
                 name=self.name,
                 classes=classes,
                 image_size=image_size,
-                source=self.source,
-                licence=self.licence,
+                source=self.facts["source"],
+                licence=self.facts["licence"],
                 notes=notes,
             )
 
@@ -177,7 +169,7 @@ class PhotoSet:
 
 
 def _read_cub(files: Archive) -> _Read:
-    texts = _texts(files, "cvpr2016_cub.tar.gz")
+    texts = _texts(files, "cub")
     classes = [name.partition(".")[2] for name in _table(files, "classes.txt").values()]
     labels, boxes = _table(files, "image_class_labels.txt"), _table(files, "bounding_boxes.txt")
     root = files.need("images.txt").removesuffix("images.txt")
@@ -189,9 +181,9 @@ def _read_cub(files: Archive) -> _Read:
             left, top, width, height = map(float, boxes[number].split())
             if not 1 <= class_number <= len(classes):
                 raise ValueError(f"class {class_number} of {len(classes)}")
-        photo = f"{root}images/{name}"
-        photos.append((PurePosixPath(name).stem, class_number, photo, (left, top, width, height)))
-    return _with_reed(files, texts, CUB_TEST, classes, photos)
+        box = left, top, width, height
+        photos.append((PurePosixPath(name).stem, class_number, f"{root}images/{name}", box))
+    return _with_reed(files, texts, "cub", classes, photos)
 
 
 def _table(files: Archive, name: str) -> dict[str, str]:
@@ -204,7 +196,7 @@ def _read_flowers(files: Archive) -> _Read:
     """Return the images that have captions; the captions' folders are what tells their classes."""
     images = {match["stem"]: match.string for match in files.matching(r"(?P<stem>image_\d+)\.jpg")}
     classes = [f"class_{number:05d}" for number in range(1, FLOWER_CLASSES + 1)]
-    texts, photos = _texts(files, "cvpr2016_flowers.tar.gz"), []
+    texts, photos = _texts(files, "flowers"), []
     for stem, text in sorted(texts.items()):
         folder = re.fullmatch(r"class_(\d{1,6})", text["class"])
         number = int(folder[1]) if folder else 0
@@ -213,13 +205,13 @@ def _read_flowers(files: Archive) -> _Read:
         found = f"folder {text['class'][:80]}, {counted(len(images), 'image')}"
         require(good, DataError, wanted, found, "give the official archives")
         photos.append((stem, number, images[stem], None))
-    return _with_reed(files, texts, FLOWERS_TEST, classes, photos)
+    return _with_reed(files, texts, "flowers", classes, photos)
 
 
-def _texts(files: Archive, archive: str) -> dict[str, re.Match[str]]:
+def _texts(files: Archive, name: str) -> dict[str, re.Match[str]]:
     """Return the names of Reed's caption files by those of their images."""
     matches = files.matching(r"text(?:_c10)?/(?P<class>[^/]+)/(?P<stem>[^/]+)\.txt")
-    fix = f"give {archive} with --captions PATH"
+    fix = f"give {FACTS[name]['captions'][0]} with --captions PATH"
     require(matches, DataError, f"captions text_c10/*/*.txt in {files.place}", "none", fix)
     return {match["stem"]: match for match in matches}
 
@@ -227,15 +219,13 @@ def _texts(files: Archive, archive: str) -> dict[str, re.Match[str]]:
 def _with_reed(
     files: Archive,
     texts: dict[str, re.Match[str]],
-    test: frozenset[int],
+    name: str,
     classes: list[str],
     photos: Iterable[tuple[str, int, str, Sequence[float] | None]],
 ) -> _Read:
     """Return items with Reed's captions and split.
 
-    Args:
-        test: classes to test, where the archives hold no list of them.
-        photos: the photographs' stems, classes (counted from 1), names and boxes.
+    Photographs are given by their stems, classes (counted from 1), names and boxes.
     """
 
     def listed(name: str) -> frozenset[int]:
@@ -243,17 +233,18 @@ def _with_reed(
         numbers = re.findall(r"(?m)^\s*(?:class_)?(\d{1,6})(?!\d)", files.text(name))
         return frozenset(int(number) for number in numbers)
 
-    if name := files.find(TEST_LIST):
-        test = listed(name)
+    test = frozenset(FACTS[name]["test"])
+    if lists := files.find(TEST_LIST):
+        test = listed(lists)
         shared = {n for other in filter(None, map(files.find, TRAINING_LISTS)) for n in test & listed(other)}
-        wanted = f"test classes in {name} that are not training classes, too"
+        wanted = f"test classes in {lists} that are not training classes, too"
         found = f"shared ones, e.g. {min(shared)}" if shared else "no class"
         fix = "give the official class lists, or none"
         require(test and not shared, DataError, wanted, found, fix)
     pictures = []
     for stem, number, photo, box in photos:
-        wanted, found = f"the captions text_c10/.../{stem}.txt", f"{len(texts)} other caption files"
-        require(stem in texts, DataError, wanted, found, "give Reed's archive whole")
+        found = f"{len(texts)} other caption files"
+        require(stem in texts, DataError, f"captions {stem}.txt", found, "give Reed's archive whole")
         text = texts[stem].string
         item = Item(
             id=stem,
@@ -264,7 +255,7 @@ def _with_reed(
             box=box,
         )
         pictures.append((item, photo))
-    return classes, pictures, [f"test classes: {name or 'built in'}"]
+    return classes, pictures, [f"test classes: {lists or 'built in'}"]
 
 
 def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
@@ -291,8 +282,7 @@ def _read_coco(files: Archive) -> _Read:
                 raise ValueError("an id that is no number of an image")
         for number, name in named.items():
             if number in captions:
-                wanted, fix = f"{part}/{name} in {files.place}", f"give the whole of {part}"
-                require(name in photos, DataError, wanted, "no such photo", fix)
+                require(name in photos, DataError, f"the whole of {part}", f"no {name}", "give its archive")
                 usable = _clean_captions(captions[number], f"{listing}, image {number}")
                 pictures.append(
                     (Item(id=f"{part}-{number:012d}", split=split, captions=usable), photos[name])
@@ -300,65 +290,9 @@ def _read_coco(files: Archive) -> _Read:
     return [], pictures, []
 
 
-# -- Where they are -------------------------------------------------------------------------------------
-
-_COCO_HOST = "http://images.cocodataset.org"  # its certificate is another host's; the sums protect us
-_DRIVE = "https://drive.google.com/file/d"
-CUB = PhotoSet(
-    "cub",
-    "CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
-    "for research; see the data sets' pages",
-    (
-        Remote(
-            "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
-            1_150_585_339,
-            "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
-        ),
-    ),
-    _read_cub,
-    (
-        "cvpr2016_cub.tar.gz",
-        f"{_DRIVE}/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ",
-    ),
-)
-FLOWERS = PhotoSet(
-    "flowers",
-    "Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016",
-    "for research; see the data sets' pages",
-    (
-        Remote(
-            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
-            344_862_509,
-            "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
-        ),
-    ),
-    _read_flowers,
-    (
-        "cvpr2016_flowers.tar.gz",
-        f"{_DRIVE}/0B0ywwgffWnLLcms2WWJQRFNSWXM/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w",
-    ),
-)
-COCO = PhotoSet(
-    "coco",
-    "COCO 2014 (Lin et al. 2014)",
-    "photos: their Flickr licences; captions: CC-BY 4.0",
-    (
-        Remote(
-            f"{_COCO_HOST}/zips/train2014.zip",
-            13_510_573_713,
-            "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
-        ),
-        Remote(
-            f"{_COCO_HOST}/zips/val2014.zip",
-            6_645_013_297,
-            "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
-        ),
-        Remote(
-            f"{_COCO_HOST}/annotations/annotations_trainval2014.zip",
-            252_872_794,
-            "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
-        ),
-    ),
-    _read_coco,
+CUB, FLOWERS, COCO = (
+    PhotoSet("cub", _read_cub),
+    PhotoSet("flowers", _read_flowers),
+    PhotoSet("coco", _read_coco),
 )
 prepare_cub, prepare_flowers, prepare_coco = CUB.prepare, FLOWERS.prepare, COCO.prepare

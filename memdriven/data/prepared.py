@@ -173,12 +173,11 @@ def _read_item(line: str, place: str) -> Item:
 
 def _check(items: Sequence[Item], place: Path) -> None:
     """Refuse an empty table, repeated ids, and items without captions."""
-    repeated = [item_id for item_id, n in Counter(item.id for item in items).items() if n > 1][:1]
-    bare = [item.id for item in items if not item.captions][:1]
-    found = f"repeated ids, e.g. {repeated}" if repeated else f"items without a caption, e.g. {bare}"
-    good, found = items and not repeated and not bare, found if items else "no item"
-    wanted = f"items with their own ids and captions in {place}"
-    require(good, DataError, wanted, found, "correct the source and prepare again")
+    faults = ["no item"] if not items else []
+    faults += [f"{name} twice" for name, n in Counter(item.id for item in items).items() if n > 1]
+    faults += [f"{item.id} without a caption" for item in items if not item.captions]
+    wanted, fix = f"items with their own ids and captions in {place}", "correct the source and prepare again"
+    require(not faults, DataError, wanted, ", ".join(faults[:3]), fix)
 
 
 # -- Writing --------------------------------------------------------------------------------------------
@@ -266,13 +265,13 @@ def assemble(
 
         written = thread_map(write, pictures, max_workers=_WORKERS, desc=f"{header['name']} images")
         unreadable = [error for error in written if isinstance(error, DataError)]
-        items = [item for (item, _), look in zip(pictures, written, strict=True) if isinstance(look, Tensor)]
-        if (faults or unreadable) and not (skip_faults and items):
+        kept = [(item, look) for (item, _), look in zip(pictures, written) if isinstance(look, Tensor)]
+        if (faults or unreadable) and not (skip_faults and kept):
             raise all_faults([*faults, *unreadable], header["source"])
         if unreadable:
             some = counted(len(unreadable), "image")
             notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
-        looks = torch.stack([look for look in written if isinstance(look, Tensor)])
+        items, looks = [item for item, _ in kept], torch.stack([look for _, look in kept])
         notes = [*notes, *repetitions(items, looks)]
         write_prepared(folder, items, image_size=image_size, **header, notes=notes)
     return PreparedDataset.open(out)
@@ -281,13 +280,9 @@ def assemble(
 def refuse_other_content(out: Path) -> None:
     """Refuse to replace anything that is not an earlier data set."""
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    require(
-        free or ((out / HEADER).is_file() and read_json(out / HEADER, DataError).get("schema") == SCHEMA),
-        DataError,
-        f"a new or empty folder, or an earlier data set, at {out}",
-        "something else",
-        "choose another folder for the data set",
-    )
+    earlier = (out / HEADER).is_file() and read_json(out / HEADER, DataError).get("schema") == SCHEMA
+    wanted = f"a new or empty folder, or an earlier data set, at {out}"
+    require(free or earlier, DataError, wanted, "something else", "choose another folder")
 
 
 def clean(text: str) -> str:
@@ -299,26 +294,19 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
     """Return one error that names all faults of a source, the first twenty in full."""
     if len(faults) == 1:
         return faults[0]
-    lines = [f"\n  {fault.wanted}: {fault.found}" for fault in faults[:20]]
-    rest = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-    return DataError(
-        f"no faults in {place}",
-        f"{len(faults)} faults:" + "".join(lines) + rest,
-        f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
-    )
+    lines = [f"{len(faults)} faults:", *(f"{fault.wanted}: {fault.found}" for fault in faults[:20])]
+    lines += [f"and {len(faults) - 20} more"] if len(faults) > 20 else []
+    fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
+    return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
 
 
 def _check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
     """Refuse a box (left, top, width, height) that has no area or lies beside its picture."""
     left, top, width, height = box
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
-    require(
-        0 < width < 1e6 and 0 < height < 1e6 and inside,  # false also where a side is NaN
-        DataError,
-        f"a box within the {size[0]} x {size[1]} px of {name}",
-        f"left {left}, top {top}, width {width}, height {height}",
-        "give the box of this very picture, not of another size of it",
-    )
+    good = 0 < width < 1e6 and 0 < height < 1e6 and inside  # false also where a side is NaN
+    wanted, fix = f"a box within the {size[0]} x {size[1]} px of {name}", "give the box of this very picture"
+    require(good, DataError, wanted, f"left {left}, top {top}, width {width}, height {height}", fix)
 
 
 def repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:

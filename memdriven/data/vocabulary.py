@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -182,6 +183,14 @@ class Vocabulary:
             truncated=len(words) - len(kept),
         )
 
+    def readable(self, captions: Iterable[str], max_words: int) -> list[tuple[str, EncodedCaption]]:
+        """Return those of some captions that can be encoded, each beside what `encode` makes of it."""
+        found = []
+        for caption in captions:
+            with contextlib.suppress(CaptionError):
+                found.append((caption, self.encode(caption, max_words)))
+        return found
+
     def unknown(self, text: str) -> tuple[UnknownWord, ...]:
         """Return a caption's unknown words, each once, with what stands in for them."""
         words = dict.fromkeys(tokenize(text))
@@ -264,23 +273,19 @@ def near_synonyms(word: str) -> list[str]:
 def edit_distance(a: str, b: str, limit: int) -> int:
     """Return the edits between two words, or `limit` + 1 when there are more than `limit`.
 
-    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string
-    alignment distance, by dynamic programming over prefixes). `difflib` knows no swaps, and its
-    ratio of matching blocks takes "rad" for "road" before "red".
+    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string alignment
+    distance). `difflib` knows no swaps, and its ratio of matching blocks takes "rad" for "road" before "red".
     """
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, letter in enumerate(a, start=1):
-        row = [i]
-        for j, other in enumerate(b, start=1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-        before, last = last, row
-    return min(last[-1], limit + 1)
+    if abs(len(a) - len(b)) > limit:
+        return limit + 1
+    if not a or not b:
+        return len(a) + len(b)
+    if a[0] == b[0]:
+        return edit_distance(a[1:], b[1:], limit)
+    rest = [(a[1:], b), (a, b[1:]), (a[1:], b[1:])]
+    if a[:2] == b[1::-1]:
+        rest.append((a[2:], b[2:]))
+    return 1 + min(edit_distance(*pair, limit - 1) for pair in rest)
 
 
 # -- Attributes as labels for a classifier --------------------------------------------------------------

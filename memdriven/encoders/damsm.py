@@ -18,6 +18,7 @@ from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.image import CompactBackbone, FeatureHeads, ImageFeatures, resized
 from memdriven.encoders.imagenet import Vgg16Features
+from memdriven.encoders.readers import Attributes, load_attributes
 from memdriven.encoders.text import TextEncoder, TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, weights_hash, write_weights
 from memdriven.errors import CheckpointError, require
@@ -171,6 +172,8 @@ class TrainedDamsm(NamedTuple):
     config: Config
     facts: dict[str, Any]
     """config.json beside `config`: hashes, training facts."""
+    attributes: Attributes | None = None
+    """Readers of what captions name and pictures show, where the encoders were taught it."""
 
 
 def save_damsm(
@@ -221,4 +224,6 @@ def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> Traine
     wanted = f"the DAMSM weights {facts.get('hash')} in {folder / WEIGHTS}"
     fix = "restore the files of one and the same training"
     require(found == facts.get("hash"), CheckpointError, wanted, f"weights {found}", fix)
-    return TrainedDamsm(damsm.to(device).eval().requires_grad_(False), vocabulary, config, facts)
+    attributes = load_attributes(folder, found)
+    damsm = damsm.to(device).eval().requires_grad_(False)
+    return TrainedDamsm(damsm, vocabulary, config, facts, attributes and attributes.to(device))

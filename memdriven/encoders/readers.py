@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import CheckpointError, require
+from memdriven.errors import CheckpointError, explained, require
 
 FLOOR = -3.0
 """No value counts as less likely (as a logarithm): what a picture cannot show must not outweigh the rest."""
@@ -155,7 +155,8 @@ def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
     if not path.is_file():
         return None
     state, fix = read_weights(path), "run `memdriven train-pixels` again, or restore the file"
-    try:
+    damaged = OSError, SafetensorError, KeyError, ValueError, AttributeError, IndexError
+    with explained(CheckpointError, f"attributes of schema {SCHEMA} in {path}", fix, *damaged):
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get(METADATA, "{}"))
         found = f"schema {facts.get('schema')}, encoders {facts.get('damsm')}"
@@ -164,10 +165,6 @@ def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
         values: Mapping[str, Sequence[str]] = facts["attributes"]
         head = AttributeHead(state["head.look.weight"].shape[1], values)
         words = state.get("reader.look.weight")
-        reader = None if words is None else CaptionReader(words.shape[1], values)
-    except (OSError, SafetensorError, KeyError, ValueError, AttributeError, IndexError) as error:
-        found = f"{type(error).__name__}: {error}"[:200]
-        raise CheckpointError(f"attributes of schema {SCHEMA} in {path}", found, fix) from error
-    attributes = Attributes(head, reader)
+        attributes = Attributes(head, None if words is None else CaptionReader(words.shape[1], values))
     load_weights(attributes, state, str(path))
     return attributes.eval().requires_grad_(False)

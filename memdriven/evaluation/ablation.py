@@ -29,6 +29,7 @@ from memdriven.memory.build import build_memory
 from memdriven.numbers import counted
 from memdriven.presets import PRESETS
 from memdriven.training.gan import train_gan
+from memdriven.training.run_directory import flat
 
 SCHEMA = "memdriven.ablation/1"
 USUAL = Protocol(metrics=("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed"), n=500)
@@ -92,14 +93,8 @@ def _as_preset(base: Config, name: str) -> Config:
 
 def changes(base: Config, row: Config) -> str:
     """Return the settings in which a row differs from its base, in words."""
-    then, now = to_dict(base), to_dict(row)
-    return ", ".join(
-        f"{section}.{name} = {value}"
-        for section, values in now.items()
-        if isinstance(values, dict)
-        for name, value in values.items()
-        if then[section][name] != value
-    )
+    before = dict(flat(to_dict(base)))
+    return ", ".join(f"{name} = {value}" for name, value in flat(to_dict(row)) if value != before[name])
 
 
 def ablate(

@@ -17,6 +17,7 @@ in, so the detector is part of the protocol's name.
 from __future__ import annotations
 
 import functools
+import json
 import random
 import re
 from collections import Counter
@@ -32,7 +33,7 @@ from memdriven.aviary.species import COLOURS, PLUMAGE, all_species, sample_bird
 from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.image import resized
 from memdriven.encoders.weights import read_weights
-from memdriven.errors import EvaluationError, require
+from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.judge import attribute_accuracy
 from memdriven.evaluation.results import Measurement
@@ -55,38 +56,13 @@ THRESHOLD = 0.5
 Detector = Callable[[Tensor], list[set[str]]]
 """Float images (b, 3, h, w) in [0, 1] to the class names found in each."""
 
-COCO_WORDS: dict[str, tuple[str, ...]] = {
-    "person": ("man", "woman", "boy", "girl", "child", "people", "men", "women", "children"),
-    "bicycle": ("bike",),
-    "motorcycle": ("motorbike", "scooter"),
-    "airplane": ("plane", "aeroplane", "jet"),
-    "couch": ("sofa",),
-    "tv": ("television", "monitor"),
-    "cell phone": ("cellphone", "phone"),
-    "dog": ("puppy",),
-    "cat": ("kitten",),
-    "donut": ("doughnut",),
-    "potted plant": ("houseplant",),
-    "refrigerator": ("fridge",),
-    "hair drier": ("hair dryer",),
-    "sports ball": ("ball",),
-    "mouse": ("mice", "computer mouse"),
-    "dining table": ("table", "desk"),
-    "tennis racket": ("racket", "racquet"),
-    "fire hydrant": ("hydrant",),
-    "surfboard": ("surf board",),
-    "skis": ("ski",),
-}
+_WORDS = json.loads(Path(__file__).with_name("soa.json").read_bytes())
+COCO_WORDS: dict[str, list[str]] = _WORDS["words"]
 """Words of captions that stand for a class, beside its own name and plural [ours]."""
-FALSE_FRIENDS = ("train car", "cable car", "street car", "toilet bowl")
+FALSE_FRIENDS: list[str] = _WORDS["false_friends"]
 """Phrases that hold a class's word and mean something else [ours]."""
-THINGS = ("orange",)
-NO_NOUNS = (
-    *("on", "in", "at", "with", "of", "to", "is", "are", "that", "which", "next", "near", "by"),
-    *("beside", "behind", "under", "for", "from", "sitting", "laying", "lying", "being", "cut", "and a"),
-    *("and an", "and some", "and other"),
-)
-"""What may follow a colour's word where it is the thing and not the colour [ours]."""
+THINGS, NO_NOUNS = _WORDS["things"], _WORDS["no_nouns"]
+"""Colours' words that are also things, and what may follow them where they are the thing [ours]."""
 
 
 def measure_attributes(context: Context, row: Row) -> list[Measurement]:
@@ -102,7 +78,7 @@ def naming(context: Context) -> list[int]:
     """Return which captions name what the judge knows: of the others it can say nothing."""
     asked = context.judge.labels([prompt.named for prompt in context.prompts]) != IGNORED
     found: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
-    wanted = f"captions that name attributes which the judge knows: {', '.join(context.judge.names)}"
+    wanted = f"captions that name attributes which the judge knows: {', '.join(context.judge.attributes)}"
     fix = "leave the measure out, or train a judge on this data set"
     require(found, EvaluationError, wanted, f"none among {len(context.prompts)}", fix)
     return found
@@ -267,20 +243,18 @@ def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tu
     `weights` is a local state dict in torchvision's layout; None downloads torchvision's.
 
     Raises:
-        EvaluationError: the weights are neither here nor to be had.
+        CheckpointError, EvaluationError: the weights are neither here nor to be had.
     """
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights, fasterrcnn_resnet50_fpn_v2
 
     source = FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1
     categories: list[str] = list(source.meta["categories"])
-    try:
+    wanted = f"a detector's weights ({weights or 'torchvision download'})"
+    fix = "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector"
+    with explained(EvaluationError, wanted, fix, Exception):
         state = read_weights(weights) if weights else source.get_state_dict(progress=True, check_hash=True)
         network = fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
         network.load_state_dict(state)
-    except Exception as error:
-        wanted = f"a detector's weights ({weights or 'torchvision download'})"
-        fix = "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector"
-        raise EvaluationError(wanted, f"{type(error).__name__}: {error}"[:160], fix) from error
     network = network.to(device).eval()
 
     @torch.no_grad()

@@ -99,9 +99,9 @@ def choose_prompts(dataset: PreparedDataset, split: str, n: int) -> list[Prompt]
     return prompts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Extractor:
-    """A feature space: images to vectors through one frozen network."""
+    """A feature space: images to vectors through one frozen network, once for the same pixels."""
 
     name: str
     """Names the space in a number's protocol, e.g. `vgg16 relu5_3 mean at 128 px`."""
@@ -110,18 +110,23 @@ class Extractor:
     function: Callable[[Tensor], Tensor]
     """Float images (b, 3, side, side) in [0, 1] to vectors (b, d)."""
     device: str = "cpu"
+    progress: bool = False
+    made: dict[str, Tensor] = field(default_factory=dict)
+    """Features by the hash of their pixels."""
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, *, progress: bool = False) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w)."""
-        parts = []
-        for chunk in tqdm(torch.split(images, BATCH), self.name, disable=not progress):
-            scaled = resized(chunk.to(self.device).float() / 255, self.side)
-            parts.append(self.function(scaled).float().cpu())
-        return torch.cat(parts)
+        if (key := pixels_hash(images)) not in self.made:
+            parts = []
+            for chunk in tqdm(torch.split(images, BATCH), self.name, disable=not self.progress):
+                scaled = resized(chunk.to(self.device).float() / 255, self.side)
+                parts.append(self.function(scaled).float().cpu())
+            self.made[key] = torch.cat(parts)
+        return self.made[key]
 
 
-def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -> Extractor:
+def pooled_maps(name: str, network: nn.Module, side: int, **options: Any) -> Extractor:
     """Return the spatial mean of a network's maps (b, d, h, w); of the last ones where it has several."""
 
     def pooled(images: Tensor) -> Tensor:
@@ -129,7 +134,7 @@ def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -
         last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
         return last.float().mean(dim=(2, 3))
 
-    return Extractor(name=f"{name} mean at {side} px", side=side, function=pooled, device=device)
+    return Extractor(name=f"{name} mean at {side} px", side=side, function=pooled, **options)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -154,7 +159,10 @@ class Context:
         self.split, self.batch = self.protocol.split, self.protocol.batch
         self.size = self.checkpoint.generator.resolutions[-1]
         self.items = {item.id: item for item in self.dataset.items}
-        self._features: dict[tuple[str, str], Tensor] = {}
+        self.options: dict[str, Any] = {"device": self.device, "progress": self.progress}
+        """Of feature spaces."""
+        self.inception: dict[tuple[str, bool], Extractor] = {}
+        """Spaces by the form, and whether class scores are meant."""
         # Word-level strategies compare each caption with 200 items, and meet every item many times: what is
         # kept covers a bank of some thousand images (0.7 and 0.3 GB at most).
         found = self.pipe.retriever
@@ -202,22 +210,15 @@ class Context:
         """The second feature network."""
         return SqueezeNet.load(self.protocol.squeezenet, self.device)
 
-    @property
+    @cached_property
     def vgg_space(self) -> Extractor:
         """Pooled relu5_3."""
-        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), self.device)
+        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), **self.options)
 
-    @property
+    @cached_property
     def squeezenet_space(self) -> Extractor:
         """SqueezeNet's pooled last maps, a fortieth of VGG in time."""
-        return pooled_maps("squeezenet1_1", self.squeezenet, LEAST_SIDE, self.device)
-
-    def features(self, space: Extractor, images: Tensor) -> Tensor:
-        """Return features (n, d) of uint8 images (n, 3, h, w), made once."""
-        key = space.name, pixels_hash(images)
-        if key not in self._features:
-            self._features[key] = space(images, progress=self.progress)
-        return self._features[key]
+        return pooled_maps("squeezenet1_1", self.squeezenet, LEAST_SIDE, **self.options)
 
     @cached_property
     def remembers_others(self) -> bool:

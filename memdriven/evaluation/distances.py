@@ -1,4 +1,4 @@
-"""Distances between the features of two sets of images, and Inception's score of one.
+"""Distances between features: of two sets of images, of a picture to what it may copy; Inception's score.
 
     Frechet:  d^2 = |mu_1 - mu_2|^2 + Tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))        (Heusel et al. 2017)
     kernel:   unbiased squared MMD with k(x, y) = (x . y / d + 1)^3              (Binkowski et al. 2018)
@@ -21,13 +21,18 @@ ImageNet's on COCO) be compared.
 Form `b` keeps a slip of the family's code, as published numbers hold it: torchvision's weights want pixels in
 [-1, 1], but get x * std / 0.5 + (mean - 0.5) / 0.5 of pixels in [0, 1], about [-0.19, 0.43]. It is what
 torchvision's network does by itself under `transform_input`.
+
+Copy check: is a picture nearer to a training image than training images are to each other? Each output's
+distance to its nearest training image (and to the neighbour that it drew on) is given as a percentile of the
+training images' own nearest-neighbour distances, in a feature space other than v. A percentile near 0 is a
+copy; about 50 is as new as another training image.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -37,17 +42,23 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from memdriven.data.prepared import LOOK, load_images, repetitions
 from memdriven.encoders.weights import read_weights
-from memdriven.errors import EvaluationError, require
+from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context, Extractor
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import REAL, Row
+from memdriven.evaluation.rows import IMAGES, REAL, Row
+from memdriven.models.generator import Generator
+from memdriven.models.noise import apply_view, draw_noise
 from memdriven.numbers import counted
 
 Form = Literal["a", "b", "c"]
 SIDE = 299
-EXTRA = 'pip install "memdriven[evaluation]"'
+EXTRA = 'pip install "memdriven[evaluation]", or torchmetrics and torch-fidelity'
+SUSPECT = 1.0
+"""Below this percentile an output counts as a suspected copy."""
 
 
 # ------------------------------------------------------------------------------------------ distances
@@ -58,12 +69,9 @@ def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
     fits = real.ndim == 2 and real.shape[1:] == fake.shape[1:] and min(len(real), len(fake)) > 1
     wanted, found = "two feature tables (n, d) of one d, n >= 2", f"{tuple(real.shape)}, {tuple(fake.shape)}"
     require(fits, EvaluationError, wanted, found, "take both from the same network, over more images")
-    try:
+    with explained(EvaluationError, "torchmetrics, which computes distances", EXTRA, ImportError):
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.kid import KernelInceptionDistance
-    except ImportError as error:
-        wanted = "torchmetrics, which computes Frechet and kernel distances"
-        raise EvaluationError(wanted, str(error)[:160], f"{EXTRA} (or: pip install torchmetrics)") from error
     network = nn.Identity()  # stands where torchmetrics expects one
     network.num_features = real.shape[1]  # type: ignore[assignment]
     metric = (KernelInceptionDistance if kernel else FrechetInceptionDistance)(feature=network, **options)
@@ -136,11 +144,71 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     return Spread(float(each.mean()), float(each.std()) if splits > 1 else math.nan)
 
 
+# ----------------------------------------------------------------------------------------- copy check
+
+
+class CopyCheck(NamedTuple):
+    """Percentiles (0..100) of the outputs, (n,) each."""
+
+    nearest: Tensor
+    """Of the distance to the nearest training image."""
+    neighbour: Tensor | None
+    """Of the distance to the output's own neighbour, where one is given."""
+
+
+def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> Tensor:
+    """Return each query's (n, d) distance to its nearest row of `base` (m, d); not of row i for query i."""
+    distances = []
+    for start in range(0, len(queries), 512):
+        block = torch.cdist(queries[start : start + 512].double(), base.double())
+        if skip_self:
+            block[:, start:].fill_diagonal_(torch.inf)
+        distances.append(block.amin(dim=1))
+    return torch.cat(distances)
+
+
+def percentile(values: Tensor, reference: Tensor) -> Tensor:
+    """Return the share (0..100) of the reference that is smaller than each value."""
+    ordered = reference.sort().values
+    return 100.0 * torch.searchsorted(ordered, values.contiguous()).double() / len(ordered)
+
+
+def copy_check(
+    outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None, views: Tensor | None = None
+) -> CopyCheck:
+    """Compare features (n, d) of outputs with those of the training images (m, d).
+
+    Args:
+        outputs: seen in one way or in several (mirrored, too): the nearest counts.
+        training: images of the training set.
+        neighbours: row of `training` that each output drew on (n,); negative where there is none.
+        views: that image as the output's noise saw it, cut and turned (n, d), compared with the first way
+            of seeing the outputs; the nearer counts.
+
+    Raises:
+        EvaluationError: fewer than three training images, or all of them alike.
+    """
+    wanted, fix = "three training images or more", "compare with the whole training split"
+    require(len(training) > 2, EvaluationError, wanted, str(len(training)), fix)
+    own = nearest_distances(training, training, skip_self=True)
+    wanted, found = "training images that differ from each other", f"{len(training)}, each there twice"
+    require(own.any(), EvaluationError, wanted, found, "compare with a training split without copies")
+    nearest = torch.stack([nearest_distances(seen, training) for seen in outputs]).amin(dim=0)
+    if neighbours is None or not (drew := neighbours >= 0).any():
+        return CopyCheck(percentile(nearest, own), None)
+    drawn_from = training[neighbours[drew]].double()
+    gaps = [(seen[drew].double() - drawn_from).norm(dim=1) for seen in outputs]
+    if views is not None:
+        gaps.append((outputs[0][drew].double() - views[drew].double()).norm(dim=1))
+        nearest[drew] = torch.minimum(nearest[drew], gaps[-1])
+    return CopyCheck(percentile(nearest, own), percentile(torch.stack(gaps).amin(dim=0), own))
+
+
 # ---------------------------------------------------------------------------------- Inception's forms
 
 
 def inception_extractor(
-    form: Form, weights: Path | None, side: int, *, logits: bool = False, device: str = "cpu"
+    form: Form, weights: Path | None, side: int, *, logits: bool = False, device: str = "cpu", **options: Any
 ) -> Extractor:
     """Return Inception's pooled features (n, 2048), or its class scores (n, 1008), in one form.
 
@@ -150,28 +218,19 @@ def inception_extractor(
 
     Raises:
         EvaluationError: the weights, or torch-fidelity for `a` and `c`, are not to be had.
+        CheckpointError: the file of weights is missing or damaged.
     """
-    try:
-        if weights is not None and not weights.is_file():
-            raise FileNotFoundError("no such file")
+    wanted = f"Inception weights of FID form ({form}): {weights or 'the library download'}"
+    fix = f"give the file of this form by --inception-{'b' if form == 'b' else 'a'}"
+    library = explained(EvaluationError, f"torch-fidelity for FID form ({form})", EXTRA, ImportError)
+    with explained(EvaluationError, wanted, fix, Exception), library:
         if form == "b":
             network, side = _torchvision(weights), SIDE
         else:
             network = Inception2015(_fidelity(weights), antialiased=form == "c", logits=logits)
-    except ImportError as error:
-        wanted = f"torch-fidelity, which holds the network of FID form ({form})"
-        fix = f"{EXTRA} (or: pip install torch-fidelity)"
-        raise EvaluationError(wanted, str(error)[:160], fix) from error
-    except Exception as error:  # foreign bytes and failed downloads raise all kinds
-        option = "--inception-b" if form == "b" else "--inception-a"
-        raise EvaluationError(
-            f"Inception weights of FID form ({form}): {weights or 'the library download'}",
-            f"{type(error).__name__}: {error}".splitlines()[0][:160],
-            f"give the file of this form by {option}; the form is left out meanwhile",
-        ) from error
     network = network.to(device).eval()
     name = f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px"
-    return Extractor(name=name, side=side, function=network, device=device)
+    return Extractor(name=name, side=side, function=network, device=device, **options)
 
 
 class Inception2015(nn.Module):
@@ -237,8 +296,11 @@ def _fidelity(weights: Path | None) -> nn.Module:
 
 
 def _inception(form: Form, context: Context, *, logits: bool = False) -> Extractor:
-    weights = context.protocol.inception_b if form == "b" else context.protocol.inception_a
-    return inception_extractor(form, weights, context.size, logits=logits, device=context.device)
+    if (key := (form, logits)) not in context.inception:
+        weights = context.protocol.inception_b if form == "b" else context.protocol.inception_a
+        found = inception_extractor(form, weights, context.size, logits=logits, **context.options)
+        context.inception[key] = found
+    return context.inception[key]
 
 
 SPACES: dict[str, Callable[[Context], Extractor]] = {
@@ -264,7 +326,7 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
     if row.name == REAL:
         images, source = context.training_images, "training images"
         images = images[torch.linspace(0, len(images) - 1, min(len(row.images), len(images))).round().long()]
-    real, fake = context.features(space, context.reference_images), context.features(space, images)
+    real, fake = space(context.reference_images), space(images)
     tested = counted(len(real), f"{context.split} image")
     protocol, details = f"{space.name}; {source} against {tested} at {context.size} px", {}
     if metric.startswith("k"):
@@ -282,6 +344,59 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
 def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     """Inception score by the 2015 network's classes, as tables of COCO have it."""
     space = _inception("a", context, logits=True)
-    found = inception_score(context.features(space, row.images), seed=context.seed)
+    found = inception_score(space(row.images), seed=context.seed)
     protocol = f"IS, {space.name}, 10 splits; not the bird-tuned network of CUB tables"
     return [Measurement("inception_score", found.mean, len(row.images), protocol, {"std": found.std})]
+
+
+def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Return the image that each picture drew on as its noise saw it, uint8 (n, 3, s, s).
+
+    Images are uint8 (m, 3, s, s), rows (n,) say which of them; where one is negative, any image is returned.
+    """
+    parts = [
+        apply_view(draw_noise(seed, generator), images[row : row + 1].float())
+        for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True)
+    ]
+    return torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
+
+
+def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
+    """Distance to the training images, as percentiles of their own; the share of suspected copies.
+
+    Nothing is returned for a row of images, which nobody painted.
+    """
+    if row.name in IMAGES:
+        return []
+    space, generator = context.squeezenet_space, context.checkpoint.generator
+    training = space(context.training_images)
+    # Part by part: images may be a file far larger than the memory.
+    mirrored = [space(part.flip(3)) for part in torch.split(row.images, 1024)]
+    outputs = [space(row.images), torch.cat(mirrored)]
+    drew_on, views, ways = None, None, "as made or mirrored"
+    if row.drew_on is not None:
+        place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
+        drew_on = torch.tensor([place.get(each or "", -1) for each in row.drew_on])
+        if row.seeds is not None and generator.config.zoom:
+            views = space(as_seen(generator, context.training_images, drew_on, row.seeds))
+            ways = "as made, mirrored, or beside its memory as the noise saw it"
+    found = copy_check(outputs, training, drew_on, views)
+    numbers = {
+        "copy_nearest_percentile": found.nearest.median(),
+        "copy_suspected": (found.nearest < SUSPECT).float().mean(),
+    }
+    if found.neighbour is not None:
+        numbers["copy_neighbour_percentile"] = found.neighbour.median()
+    protocol = f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
+    return [Measurement(metric, float(value), len(row.images), protocol) for metric, value in numbers.items()]
+
+
+def near_duplicates(context: Context) -> list[str]:
+    """Say how many images of the split all but repeat training images, mirrored or not.
+
+    What a model, an encoder or a judge has seen in training is then part of its test.
+    """
+    items = [item for item in context.dataset.items if item.split in ("train", context.split)]
+    images = load_images(context.dataset, items, 4 * LOOK, context.progress)
+    looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, 1024)]
+    return list(repetitions(items, torch.cat(looks)))

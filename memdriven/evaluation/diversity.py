@@ -124,7 +124,7 @@ def measure_background_entropy(context: Context, row: Row) -> list[Measurement]:
     judge = context.judge
     knows = set(BACKGROUNDS) <= set(judge.attributes.get("background", ()))
     wanted, fix = "a judge that tells Aviary's backgrounds", "train one on Aviary (train-judge)"
-    require(knows, EvaluationError, wanted, f"one of {', '.join(judge.names)}", fix)
+    require(knows, EvaluationError, wanted, f"one of {', '.join(judge.attributes)}", fix)
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
     numbers = []
     for kind, share_of, told in (
@@ -169,7 +169,7 @@ def _backgrounds(
     place alone (swimming) leaves nothing to z or to words, so it never fits. Conflicting references are those
     that were seen in another than the named background.
     """
-    left, column = CAPTIONS, context.judge.names.index("background")
+    left, column = CAPTIONS, list(context.judge.attributes).index("background")
     for i, prompt in enumerate(context.prompts):
         place = str(prompt.named.get("background", ""))
         if bool(place) != named or not left:

@@ -26,7 +26,7 @@ from memdriven.devices import choose_device
 from memdriven.encoders.image import resized
 from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import EvaluationError, require
+from memdriven.errors import EvaluationError, explained, require
 from memdriven.files import atomic_write_json, read_json, sha256_file
 from memdriven.numbers import counted
 from memdriven.training.augment import disturb
@@ -45,7 +45,7 @@ class AttributeJudge(nn.Module):
     """One softmax per attribute over its values.
 
     Args:
-        attributes: name -> its values, in label order.
+        attributes: name -> its values, in label order; the names in the order of the logits' second axis.
         size: side in px at which images are seen.
         priors: name -> each value's share among the training renders; uniform by default.
     """
@@ -75,11 +75,6 @@ class AttributeJudge(nn.Module):
         self.trunk = nn.Sequential(*blocks)
         self.head = AttributeHead(channels, self.attributes)
 
-    @property
-    def names(self) -> list[str]:
-        """The attributes in the order of the logits' second axis."""
-        return list(self.attributes)
-
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (b, attributes, most values), -inf where unused, of images (b, 3, h, w) in [0, 1]."""
         features = self.trunk((resized(images, self.size) - 0.5) * 4.0)  # (b, c, h, w)
@@ -108,19 +103,18 @@ def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJud
     """Read a judge that `AttributeJudge.save` wrote.
 
     Raises:
-        EvaluationError: the folder holds no judge, or its weights are damaged.
+        EvaluationError: the folder holds no judge, or a damaged one.
+        CheckpointError: the weights are of another judge.
     """
     header, path = read_json(folder / HEADER, EvaluationError, SCHEMA), folder / WEIGHTS
-    try:
+    wanted, fix = f"a whole attribute judge in {folder}", "train it again (train-judge)"
+    with explained(EvaluationError, wanted, fix, Exception):
         if sha256_file(path) != header["sha256"]:
             raise ValueError(f"another hash of {WEIGHTS} than {HEADER} names")
         judge = AttributeJudge(header["attributes"], int(header["size"]), header["priors"])
         weights = {name: value for name, value in read_weights(path).items() if value.is_floating_point()}
         load_weights(judge, weights, str(path))
         judge.hash = header["sha256"][:12]
-    except Exception as error:  # damaged headers and weights raise all kinds
-        wanted, found = f"a whole attribute judge in {folder}", f"{type(error).__name__}: {error}"[:160]
-        raise EvaluationError(wanted, found, "train it again (train-judge)") from error
     return judge.to(device).eval()
 
 
@@ -153,7 +147,7 @@ def attribute_accuracy(
         "attributes": _rate(right, asked),
     }
     counts = {}
-    for name, hits, total in sorted(zip(judge.names, right.T, asked.T, strict=True), key=itemgetter(0)):
+    for name, hits, total in sorted(zip(judge.attributes, right.T, asked.T, strict=True), key=itemgetter(0)):
         if total.any():
             rate = round(_rate(hits, total), 4)
             counts[name] = {"right": int(hits.sum()), "count": int(total.sum()), "rate": rate}

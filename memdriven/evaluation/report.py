@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memdriven.errors import EvaluationError, require
+from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.results import Result, format_table, markdown, read_results
 from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
 from memdriven.files import atomic_write_bytes, read_json
@@ -237,8 +237,8 @@ def draw_pictures(mark: Path) -> bytes:
     from matplotlib.figure import Figure
 
     captions: Any = read_json(mark, EvaluationError).get("captions")
-    rows: dict[str, Any] = {}
-    try:
+    rows, wanted = dict[str, Any](), f"captions and pictures in {mark.parent}"
+    with explained(EvaluationError, wanted, "evaluate again", OSError, TypeError, ValueError, AttributeError):
         for each in (mark, *sorted(set(mark.parent.glob("*.json")) - {mark})):
             if read_json(each, EvaluationError).get("captions") == captions:
                 pictures = np.load(each.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
@@ -254,9 +254,6 @@ def draw_pictures(mark: Path) -> bytes:
         for cell, caption in zip(axes[0], captions, strict=True):
             cell.set_title("\n".join(textwrap.wrap(caption[:200], 24)), fontsize=6, parse_math=False)
         return _png(figure)
-    except (OSError, TypeError, ValueError, AttributeError) as error:
-        wanted = f"captions and pictures in {mark.parent}"
-        raise EvaluationError(wanted, f"{type(error).__name__}: {error}"[:160], "evaluate again") from error
 
 
 def draw_curves(logs: dict[str, Path]) -> bytes:

@@ -9,8 +9,7 @@ was stopped goes on where it was.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +18,10 @@ import torch
 
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, DataError, EvaluationError, require
-from memdriven.evaluation import attributes, diversity, retrieval
+from memdriven.evaluation import attributes, distances, diversity, retrieval
 from memdriven.evaluation.context import Context, Protocol, choose_prompts, pixels_hash
-from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
-from memdriven.evaluation.distances import SPACES, measure_distance, measure_inception_score
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
-from memdriven.evaluation.rows import IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
+from memdriven.evaluation.rows import MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import check_whole
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -36,9 +33,9 @@ MEASURES: dict[str, Measure] = {
     "attributes": attributes.measure_attributes,
     "r_precision": retrieval.measure_r_precision,
     "r_precision_judge": retrieval.measure_r_precision_judge,
-    **{name: partial(measure_distance, name) for name in SPACES},
-    "inception_score": measure_inception_score,
-    "copy_check": measure_copy_check,
+    **{name: partial(distances.measure_distance, name) for name in distances.SPACES},
+    "inception_score": distances.measure_inception_score,
+    "copy_check": distances.measure_copy_check,
     "soa": attributes.measure_soa,
     "part_colours": attributes.measure_part_colours,
 }
@@ -113,19 +110,17 @@ def evaluate(
         progress=progress,
     )
     found = Evaluation(context, out / "results.jsonl", variant, budget)
-    metrics = dict.fromkeys(protocol.metrics)
     own = pipe.config.retrieval.strategy
     further = [STRATEGY + name for name in strategies if name not in (own, *protocol.controls)]
     for name in dict.fromkeys((MODEL, *protocol.controls, *further)):
-        found.measure_pictures(name, [metric for metric in metrics if metric in MEASURES])
-    searched = [Row(name=STRATEGY + name, strategy=name) for name in retrieval.SEARCHED]
-    for kind, rows in ((MODEL_MEASURES, [Row(name=MODEL, strategy=own)]), (STRATEGY_MEASURES, searched)):
-        for metric, row in itertools.product(metrics, rows):
-            if metric in kind:
-                found.measure(metric, row)
+        found.measure_row(name, MEASURES, partial(make_row, context, name))
+    found.measure_row(MODEL, MODEL_MEASURES, partial(Row, name=MODEL, strategy=own))
+    for strategy in retrieval.SEARCHED:
+        name = STRATEGY + strategy
+        found.measure_row(name, STRATEGY_MEASURES, partial(Row, name=name, strategy=strategy))
     if protocol.split != "train":
         try:
-            found.notes += near_duplicates(context)
+            found.notes += distances.near_duplicates(context)
         except DataError as error:  # an image of the training split that no measure needed
             found.left_out["near-duplicates"] = str(error)
     return found
@@ -177,25 +172,21 @@ class Evaluation:
                 numbers = self._earlier.setdefault((each.measure, each.row, each.pictures), {})
                 numbers[each.metric] = each
 
-    def measure_pictures(self, name: str, metrics: Sequence[str]) -> None:
-        """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-        metrics = [each for each in metrics if each not in self.left_out]
-        if name in IMAGES:  # nothing that could be a copy
-            metrics = [each for each in metrics if each != "copy_check"]
-        action = partial(make_row, self._context, name)
-        if metrics and (row := self.attempt(f"row {name}", action)) is not None:
+    def measure_row(self, name: str, measures: Mapping[str, Measure], make: Callable[[], Row]) -> None:
+        """Make one row, or take its pictures from disk, and measure what is asked for of some measures."""
+        asked = dict.fromkeys(self._context.protocol.metrics)
+        metrics = [metric for metric in asked if metric in measures and metric not in self.left_out]
+        if metrics and (row := self.attempt(f"row {name}", make)) is not None:
             for metric in metrics:
                 self.measure(metric, row)
 
     def measure(self, metric: str, row: Row) -> None:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
-        if metric in self.left_out:
-            return
         context = self._context
         images = [row.images] if len(row.images) else []  # all pictures that enter the number
-        if metric == "copy_check" or (metric in SPACES and row.name == REAL):
+        if metric == "copy_check" or (metric in distances.SPACES and row.name == REAL):
             images.append(context.training_images)
-        if metric in SPACES:
+        if metric in distances.SPACES:
             images.append(context.reference_images)
         pictures = "+".join(map(pixels_hash, images))
         results = list(self._earlier.get((metric, row.name, pictures), {}).values())

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from memdriven.data.images import to_tensor
 from memdriven.errors import EvaluationError, require
-from memdriven.evaluation.copy_check import SUSPECT, percentile
+from memdriven.evaluation.distances import SUSPECT, percentile
 from memdriven.explore.compare import difference
 from memdriven.explore.inside import as_seen
 from memdriven.explore.memory_map import Progress, small_pictures

@@ -23,7 +23,7 @@ from memdriven.checkpoint import CRITIC, Checkpoint, load_facts, record_files
 from memdriven.config import Config, DiscriminatorConfig, from_dict
 from memdriven.data.images import to_tensor
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import CheckpointError, require
+from memdriven.errors import CheckpointError, explained, require
 from memdriven.files import read_json
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
@@ -58,8 +58,9 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
     path = checkpoint.path / CRITIC
     if not path.is_file():
         return None
-    weights = read_weights(path)
-    try:
+    weights, fix = read_weights(path), "remove the file, or put a fitting one there"
+    foreign = KeyError, IndexError, ValueError
+    with explained(CheckpointError, f"a discriminator's weights in {path}", fix, *foreign):
         downs = [value for name, value in weights.items() if name.startswith("downs.") and value.dim() == 4]
         size, width = 4 << len(downs), len(weights["downs.0.weight"])
         config = DiscriminatorConfig(
@@ -70,9 +71,6 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
         )
         network = Discriminator(config, size, checkpoint.config.text.dim)
         load_weights(network, weights, str(path))
-    except (KeyError, IndexError, ValueError) as error:
-        wanted, fix = f"a discriminator's weights in {path}", "remove the file, or put a fitting one there"
-        raise CheckpointError(wanted, str(error)[:120], fix) from None
     return Critic(network.eval().requires_grad_(False), size)
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tqdm import trange
 
 from memdriven.checkpoint import MAP, record_files
-from memdriven.errors import BankError, require
+from memdriven.errors import BankError, explained, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MEMORY, MemoryBank
 
@@ -63,11 +63,9 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
     """Return a bank's map from a file (BankError: it is damaged), or by PCA where there is none of it."""
     directions = item_directions(bank)
     if path.is_file():
-        try:
-            with safe_open(path, "pt") as content:
-                facts, points = content.metadata() or {}, content.get_tensor("points").float()
-        except (SafetensorError, OSError) as error:
-            raise BankError(f"a map of the memory in {path}", str(error)[:120], REPAIR) from error
+        unreadable = explained(BankError, f"a map of the memory in {path}", REPAIR, SafetensorError, OSError)
+        with unreadable, safe_open(path, "pt") as content:
+            facts, points = content.metadata() or {}, content.get_tensor("points").float()
         if facts.get("bank") == _bank_hash(bank):  # else the memory has been exchanged since
             found, wanted = (facts.get("schema"), tuple(points.shape)), (SCHEMA, (bank.n, 2))
             require(found == wanted, BankError, f"the map {wanted} in {path}", found, REPAIR)

@@ -35,7 +35,7 @@ from tqdm import trange
 
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, tokenize
 from memdriven.encoders.damsm import Damsm
-from memdriven.errors import BankError, DataError, RetrievalError, require
+from memdriven.errors import BankError, DataError, RetrievalError, explained, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.features import AGAIN, FeatureStore, Parts, SealedFolder
 from memdriven.numbers import counted, shown
@@ -139,11 +139,10 @@ class MemoryBank(SealedFolder):
 
     def thumbnail(self, index: int) -> Image.Image:
         """Return the item's picture, as VGG saw it but smaller."""
-        try:
-            with Image.open(io.BytesIO(self.thumbnail_bytes(index)), formats=["WEBP"]) as picture:
-                return picture.convert("RGB")
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise BankError(f"thumbnail {index} of {self.path}", shown(str(error)), AGAIN) from error
+        wanted, bomb = f"thumbnail {index} of {self.path}", Image.DecompressionBombError
+        with explained(BankError, wanted, AGAIN, OSError, ValueError, bomb):
+            picture = Image.open(io.BytesIO(self.thumbnail_bytes(index)), formats=["WEBP"]).convert("RGB")
+        return picture
 
     def caption_rows(self, index: int) -> range:
         """Return the rows of an item's captions in `sentence_keys`."""
@@ -295,11 +294,9 @@ def unit_keys(levels: Tensor) -> Tensor:
 
 def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
     """Return unit float32 keys of the captions (m, d) and of the images (n, d)."""
-    try:
+    with explained(BankError, f"keys in {path}", AGAIN, SafetensorError, KeyError, OSError):
         keys = load_file(path)
         both = keys["sentence"], keys["global"]
-    except (SafetensorError, KeyError, OSError) as error:
-        raise BankError(f"keys in {path}", shown(str(error)), AGAIN) from error
     found, dim = [(*each.shape, each.dtype) for each in both], both[0].shape[-1]
     wanted = f"int8 keys ({captions}, d) and ({items}, d) in {path}"
     good = found == [(captions, dim, torch.int8), (items, dim, torch.int8)]
@@ -309,9 +306,10 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
 
 def write_items(path: Path, items: Iterable[BankItem]) -> int:
     """Write the item table, compressed; return its size before."""
-    rows = [vars(item) | {"class": item.class_name, "attributes": dict(item.attributes)} for item in items]
-    for row in rows:
-        del row["class_name"]
+    rows = (
+        {"id": i.id, "captions": i.captions, "class": i.class_name, "attributes": dict(i.attributes)}
+        for i in items
+    )
     table = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
     path.write_bytes(lzma.compress(table, preset=6))
     return len(table)
@@ -319,15 +317,14 @@ def write_items(path: Path, items: Iterable[BankItem]) -> int:
 
 def _read_items(path: Path, size: int) -> list[BankItem]:
     size = min(size, MAX_ITEMS_BYTES)
-    try:
+    damaged = lzma.LZMAError, EOFError, ValueError, TypeError, RecursionError
+    with explained(BankError, f"{size} bytes of items in {path}", AGAIN, *damaged):
         stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
         table = stream.decompress(path.read_bytes(), max_length=size + 1)
         if len(table) != size or not stream.eof:
             raise ValueError(f"{len(table)} bytes")
-        return [_item(**json.loads(line)) for line in table.split(b"\n")[:-1]]
-    except (lzma.LZMAError, EOFError, ValueError, TypeError, RecursionError) as error:
-        found = f"{type(error).__name__}: {error}"[:200]
-        raise BankError(f"{size} bytes of items in {path}", found, AGAIN) from error
+        items = [_item(**json.loads(line)) for line in table.split(b"\n")[:-1]]
+    return items
 
 
 def _item(id: str, captions: list[str], attributes: dict[str, Any], **rest: str) -> BankItem:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.errors import BankError, require
+from memdriven.errors import BankError, explained, require
 from memdriven.files import atomic_write_json, read_json, sealed, sha256_file
 from memdriven.numbers import check_whole, counted, is_whole, shown
 
@@ -109,7 +109,8 @@ def decode_levels(blob: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.
     A BankError refuses a blob that is damaged or of another shape.
     """
     levels = np.zeros(shape, np.uint8)
-    try:
+    damaged = struct.error, lzma.LZMAError, EOFError, ValueError, IndexError
+    with explained(BankError, "the compressed features of one item", AGAIN, *damaged):
         (scale,) = _SCALE.unpack(blob[: _SCALE.size])
         stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
         planes = stream.decompress(blob[_SCALE.size :], max_length=2 * levels.size + 1)
@@ -117,8 +118,6 @@ def decode_levels(blob: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.
             raise ValueError("an incomplete stream, or one too long")
         gaps, values = np.frombuffer(planes, np.uint8).reshape(2, -1)
         levels.reshape(-1)[np.cumsum(gaps + np.int64(1)) - 1] = values
-    except (struct.error, lzma.LZMAError, EOFError, ValueError, IndexError) as error:
-        raise BankError("the compressed features of one item", shown(str(error)), AGAIN) from error
     return levels, float(scale)
 
 
@@ -195,10 +194,9 @@ class Parts:
     """n byte strings that lie end to end in a file, which is mapped and not read."""
 
     def __init__(self, content: Path, positions: Path, n: int) -> None:
-        try:
+        damaged = ValueError, OSError, EOFError, SyntaxError, TokenError
+        with explained(BankError, f"byte positions in {positions}", AGAIN, *damaged):
             self.offsets = np.load(positions, allow_pickle=False)
-        except (ValueError, OSError, EOFError, SyntaxError, TokenError) as error:
-            raise BankError(f"byte positions in {positions}", shown(str(error)), AGAIN) from error
         require(
             (self.offsets.shape, self.offsets.dtype) == ((n + 1,), np.int64)
             and (self.offsets[0], self.offsets[-1]) == (0, _size(content))

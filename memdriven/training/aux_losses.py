@@ -15,7 +15,7 @@ from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss
 from memdriven.encoders.image import ImageFeatures
 from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
-from memdriven.encoders.readers import AttributeHead, Attributes, attribute_loss
+from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.training.augment import disturb
@@ -40,14 +40,9 @@ class Teachers:
 
     @classmethod
     def load(
-        cls,
-        config: Config,
-        trained: TrainedDamsm,
-        attributes: Attributes | None,
-        vgg: Path | None = None,
-        squeezenet: Path | None = None,
+        cls, config: Config, trained: TrainedDamsm, vgg: Path | None = None, squeezenet: Path | None = None
     ) -> Teachers:
-        """Load what a run needs beside its encoders, and take what they were taught of attributes.
+        """Load what a run needs beside its encoders, and take their head where attributes have a loss.
 
         Raises:
             TrainingError: an attribute loss is wanted and the encoders have no attribute head.
@@ -56,19 +51,14 @@ class Teachers:
         damsm, loss, head, squeeze = trained.damsm, config.loss, None, None
         network = Vgg16Features.load(vgg, damsm.device) if damsm.pixels is None else None
         if loss.attribute_weight:
-            if attributes is None or damsm.pixels is None:
+            if trained.attributes is None or damsm.pixels is None:
                 wanted = "encoders with an attribute head, for loss.attribute_weight"
                 fix = "run train-pixels on data with attribute records, or set the weight to 0"
                 raise TrainingError(wanted, "encoders without one", fix)
-            head = attributes.head.to(damsm.device)
+            head = trained.attributes.head
         if loss.perceptual_weight or (config.discriminator.projected and loss.adversarial_weight):
             squeeze = SqueezeNet.load(squeezenet, damsm.device).to(memory_format=torch.channels_last)
         return cls(damsm, network, head, squeeze)
-
-    @property
-    def attributes(self) -> dict[str, tuple[str, ...]]:
-        """The attributes whose labels a batch must hold, with their values; empty without head."""
-        return self.head.attributes if self.head is not None else {}
 
 
 def text_losses(

@@ -24,7 +24,6 @@ from memdriven.encoders.readers import (
     Attributes,
     CaptionReader,
     attribute_loss,
-    load_attributes,
     reading_loss,
     save_attributes,
 )
@@ -125,8 +124,9 @@ def train_pixels(
     head = None
     if attributes:
         modules["head"] = head = AttributeHead(pixels.project.regions.in_channels, attributes)
-        if further.known is not None and further.known.values == head.attributes:
-            head.load_state_dict(further.known.head.state_dict())
+        known = further.trained.attributes
+        if known is not None and known.values == head.attributes:
+            head.load_state_dict(known.head.state_dict())
         head.to(model.device)
 
     def draw(step: int) -> Batch:
@@ -218,7 +218,8 @@ def train_text(
         return terms
 
     # The head reads the maps, which do not change.
-    head = further.known.head if further.known else None
+    known = further.trained.attributes
+    head = known.head if known else None
     return further.train(modules, losses, draw, head, (model.text, GRADIENT_CLIP))
 
 
@@ -263,14 +264,12 @@ class Further:
         self.run = RunDirectory(self.out, asdict(self.settings), resume=self.resume, free=("minutes",))
         require(minutes > 0, ConfigError, "minutes above 0", minutes, "give a budget of minutes")
         self.trained = load_damsm(self.damsm, choose_device(self.device))
-        model, vocabulary, config, facts = self.trained
+        model, vocabulary, config, *_ = self.trained
         if not isinstance(model.pixels, CompactBackbone):
             found = f"{config.damsm.pixel_backbone!r}, which has no pixel network to train"
             fix = "choose encoders that were trained with the compact pixel network"
             raise ConfigError("encoders with damsm.pixel_backbone 'compact'", found, fix)
         self.pixels = model.pixels
-        self.known = load_attributes(self.damsm, facts["hash"])
-        """What these encoders were taught of attributes."""
         self.sets = [PreparedDataset.open(path) for path in self.datasets]
         store = None if self.features is None else features_of(self.sets[0], self.features)
         training = [(dataset, dataset.split("train")) for dataset in self.sets]

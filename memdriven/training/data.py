@@ -8,7 +8,7 @@ The order of epochs is a fresh permutation each.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from memdriven.config import Config
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.encoders.damsm import TrainedDamsm
-from memdriven.encoders.readers import CaptionReader
+from memdriven.encoders.readers import reader_of
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
@@ -95,12 +95,11 @@ class GanData:
     Args:
         dataset: a prepared data set.
         features: its feature store (relu5_3 of every training image).
-        trained: encoders; batches come to their device.
+        trained: encoders, whose readers say which attributes have labels, where they have a loss, and what
+            captions name, where G is told it; batches come to their device.
         config: the run's settings.
         extra: more data sets, whose training images have no features of their own: their v is that
             of the memory they name, or else always neighbours' [ours].
-        attributes: those to label captions with, and their values.
-        reader: of what captions name, where G is told it.
     """
 
     def __init__(
@@ -111,8 +110,6 @@ class GanData:
         config: Config,
         *,
         extra: Sequence[Path] = (),
-        attributes: Mapping[str, Sequence[str]] | None = None,
-        reader: CaptionReader | None = None,
         progress: bool = True,
     ) -> None:
         self.config, self.device = config, trained.damsm.device
@@ -167,7 +164,9 @@ class GanData:
         # Captions; those of images that others may be given the features of.
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
-        self.captions = EmbeddedCaptions(self.items, trained, attributes, reader=reader, progress=progress)
+        reader = reader_of(trained.attributes) if config.generator.attribute_dim else None
+        named = trained.attributes.values if trained.attributes and config.loss.attribute_weight else None
+        self.captions = EmbeddedCaptions(self.items, trained, named, reader=reader, progress=progress)
         known = self.captions.owner < self.featured
         self.owner, self.keys = self.captions.owner[known], F.normalize(self.captions.sentences[known], dim=1)
         content = repr([(item.id, tuple(item.captions)) for item in self.items])
@@ -211,6 +210,7 @@ class GanData:
         """Draw all that is random in the global batch of a step."""
         settings, train = self.config.generator, self.config.train
         generator = torch.Generator().manual_seed(train.seed * 1_000_003 + step)
+        own = torch.Generator().manual_seed(train.seed * 7_368_787 + step)  # whole pictures need no corners
         index, (width, mix) = self._indices(step), self._widths()
         count = len(index)
         swapped = torch.rand(count, generator=generator) < train.p_swap
@@ -225,7 +225,7 @@ class GanData:
             caption=self.captions.pick(index, generator),
             windows=self._windows(count, generator),
             mirrored=torch.rand(count, generator=generator) < 0.5,
-            corners=self._corners(count, step),
+            corners=torch.randint(self.size // 2 - self.square + 1, (count, 2), generator=own),
             z=torch.randn(count, settings.z_dim, generator=generator),
             epsilon=torch.randn(count, settings.condition_dim, generator=generator),
         )
@@ -237,11 +237,6 @@ class GanData:
         side = self.images.shape[-1]
         corners = torch.randint(side - self.size + 1, (count, 2), generator=generator)
         return torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
-
-    def _corners(self, count: int, step: int) -> Tensor:
-        """Draw where the last stage learns, by a generator of its own: whole pictures need no draws."""
-        own = torch.Generator().manual_seed(self.config.train.seed * 7_368_787 + step)
-        return torch.randint(self.size // 2 - self.square + 1, (count, 2), generator=own)
 
     def images_of(self, index: Tensor, pick: Pick) -> Tensor:
         """Return the shown parts of images, mirrored or not, (b, 3, size, size) in [-1, 1]."""

@@ -16,7 +16,7 @@ from memdriven.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
-from memdriven.encoders.readers import load_attributes, reader_of
+from memdriven.encoders.readers import reader_of
 from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import read_json
 from memdriven.models.generator import Generator
@@ -99,11 +99,10 @@ def train_gan(
         fix = "choose a multiple of the number of processes"
         require(train.batch_size % world.size == 0, TrainingError, wanted, train.batch_size, fix)
         trained = load_damsm(damsm, world.device)
-        attributes = load_attributes(damsm, trained.facts["hash"])
-        reader = reader_of(attributes) if config.generator.attribute_dim else None
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
-        if reader is not None:
-            config = replace(config, generator=replace(config.generator, attribute_dim=reader.width))
+        if config.generator.attribute_dim:
+            width = reader_of(trained.attributes).width
+            config = replace(config, generator=replace(config.generator, attribute_dim=width))
 
         # A folder that is taken, or settings that cannot be, are refused before hours of loading.
         run = None
@@ -113,10 +112,9 @@ def train_gan(
             wanted = "trained weights to freeze (train.frozen_stages, train.frozen_parts)"
             found, fix = "a run that starts from nothing", "name a checkpoint that has them with --start-from"
             require(begun or not freezes, TrainingError, wanted, found, fix)
-        teachers = Teachers.load(config, trained, attributes, vgg, squeezenet)
+        teachers = Teachers.load(config, trained, vgg, squeezenet)
         trainer = GanTrainer(config, teachers, world)
-        told: dict[str, Any] = {"attributes": teachers.attributes, "reader": reader, "progress": show}
-        data = GanData(dataset, features, trained, config, extra=extra, **told)
+        data = GanData(dataset, features, trained, config, extra=extra, progress=show)
         if run is None:
             lines = _dry_run(trainer, data)  # every process: gradients are averaged
             if world.is_main:
@@ -144,7 +142,7 @@ def train_gan(
                 "earlier_runs": facts["earlier"],
             }
             networks = (trained.vocabulary, trained.damsm, trainer.ema)
-            dropped = save_checkpoint(out / "checkpoint", config, *networks, made, attributes)
+            dropped = save_checkpoint(out / "checkpoint", config, *networks, made, trained.attributes)
             for line in dropped if show else ():
                 print(f"not kept in {out / 'checkpoint'}: {line}")
 

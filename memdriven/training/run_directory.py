@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from memdriven.errors import CheckpointError, TrainingError, require
+from memdriven.errors import CheckpointError, TrainingError, explained, require
 from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, explain_disk_errors, read_json
 from memdriven.numbers import is_whole
 
@@ -33,6 +33,8 @@ _ENTRY = "memdriven"
 """A state's one entry of metadata: several would be written in any order."""
 _BLANK = "0" * 64
 """Stands where the checksum goes, while it is computed."""
+_STATE = "a state that memdriven saved at {}"
+_ANEW = "restore the file, or start again in a new run directory"
 
 
 class RunDirectory:
@@ -74,10 +76,10 @@ class RunDirectory:
         fix = "restore the state, or start anew in another folder without --resume"
         require(not resume or self.resumes or not left, TrainingError, wanted, found, fix)
         if self.resumes and self.frozen.exists():
-            before = dict(_flat(read_json(self.frozen, TrainingError)))
+            before = dict(flat(read_json(self.frozen, TrainingError)))
             changed = [
                 f"{name} = {value}, not {before[name]}"
-                for name, value in _flat(json.loads(json.dumps(settings)))
+                for name, value in flat(json.loads(json.dumps(settings)))
                 if name not in free and name in before and before[name] != value
             ]
             wanted, found = f"the settings that {path} was begun with", "; ".join(changed)[:600]
@@ -112,11 +114,11 @@ class RunDirectory:
         return path
 
 
-def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (section.name, value) of nested settings."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{section}{name}.")
+            yield from flat(value, f"{section}{name}.")
         else:
             yield f"{section}{name}", value
 
@@ -170,7 +172,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    try:
+    require(path.is_file(), CheckpointError, _STATE.format(path), "no such file", _ANEW)
+    damaged = SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError
+    with explained(CheckpointError, _STATE.format(path), _ANEW, *damaged):
         content = path.read_bytes()
         length = int.from_bytes(content[:8], "little")
         described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
@@ -178,11 +182,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         blank = content.replace(checksum, _BLANK.encode(), 1)
         if described["schema"] != SCHEMA or hashlib.sha256(blank).hexdigest().encode() != checksum:
             raise ValueError("another schema or checksum than it was written with")
-        return safetensors.torch.load(content), described["facts"]
-    except FileNotFoundError:
-        raise _no_state(path, "no such file") from None
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise _no_state(path, f"{type(error).__name__}: {error}") from error
+        found = safetensors.torch.load(content), described["facts"]
+    return found
 
 
 def load_state(path: Path, modules: Modules, optimisers: Optimisers, *, grow: bool = False) -> dict[str, Any]:
@@ -199,21 +200,19 @@ def load_state(path: Path, modules: Modules, optimisers: Optimisers, *, grow: bo
         CheckpointError: the file is missing, damaged, or of a network of another shape.
     """
     tensors, facts = read_state(path)
-    grown = set()
+    grown, wanted = set(), _STATE.format(path)
     for name, module in modules.items():
-        try:
+        with explained(CheckpointError, wanted, _ANEW, RuntimeError):
             missing, extra = module.load_state_dict(below(tensors, f"module/{name}/"), strict=False)
-        except RuntimeError as error:
-            raise _no_state(path, str(error)) from error
-        if extra or (missing and not grow):
-            raise _no_state(path, f"{name}: parts missing {missing[:2]}, unknown {extra[:2]}")
+        found = f"{name}: parts missing {missing[:2]}, unknown {extra[:2]}"
+        require(not extra and (grow or not missing), CheckpointError, wanted, found, _ANEW)
         if missing:
             grown.add(name)
     for name, optimiser in optimisers.items():
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         moments = _moments(below(tensors, f"optimiser/{name}/"), parameters)
-        if moments is None and not grow:
-            raise _no_state(path, f"moments of other weights than {name}'s")
+        found = f"moments of other weights than {name}'s"
+        require(grow or moments is not None, CheckpointError, wanted, found, _ANEW)
         if moments is not None and name not in grown:
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": moments, "param_groups": groups})
@@ -248,8 +247,3 @@ def _moments(saved: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int,
             value = torch.empty_like(parameters[int(index)], requires_grad=False).copy_(value)
         found.setdefault(int(index), {})[entry] = value
     return found
-
-
-def _no_state(path: Path, found: str) -> CheckpointError:
-    fix = "restore the file, or start again in a new run directory"
-    return CheckpointError(f"a state that memdriven saved at {path}", found[:300], fix)

@@ -15,7 +15,7 @@ from memdriven.checkpoint import MAP
 from memdriven.errors import ConfigError
 from memdriven.explore.memory_map import Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
-from memdriven.numbers import counted, shown
+from memdriven.numbers import counted, percent, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import hint, panel, status, tag
@@ -87,7 +87,7 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]
     pipe = state.pipeline()
     once = drawing(pipe)
     for done, count in once.wait():
-        line, shown = f"Drawing the map: {done / max(1, count):.0%}.", ""
+        line, shown = f"Drawing the map: {percent(done / max(1, count))}.", ""
         yield note(line), "", shown, status(line, busy=True)
     star, line = find(*query)
     yield (gr.skip() if shown == pipe.bank_hash else once.result()[1]), star, pipe.bank_hash, line

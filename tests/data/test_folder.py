@@ -149,10 +149,10 @@ FAULTS = [
     ([{**GOOD, "split": "test"}], "'train'"),
     ([], "no row in a table"),
     ([{"file_name": "a.png", "prompt_text": "x"}], "the columns file_name, prompt_text"),
-    ([{"file_name": "a.png", "text": []}], "1 caption empty"),
-    ([{"file_name": "a.png", "text": "  "}], "1 caption empty"),
-    ([{"file_name": "a.png", "text": "x" * 10_000}], "1 caption longer than 2,000"),
-    ([{"file_name": "a.png", "text": " ?! "}], "1 caption without a word"),
+    ([{"file_name": "a.png", "text": []}], "1 row without a caption"),
+    ([{"file_name": "a.png", "text": "  "}], "1 row without a caption"),
+    ([{"file_name": "a.png", "text": "x" * 10_000}], "1 caption left out: longer than 2,000"),
+    ([{"file_name": "a.png", "text": " ?! "}], "1 caption left out: without a word"),
 ]
 
 
@@ -199,10 +199,10 @@ def test_pictures_without_a_usable_caption_are_left_out_and_told(tmp_path: Path)
     data = _prepare(source, tmp_path / "out", test_fraction=0.0)
     assert [item.id for item in data.items] == ["a"]
     assert data.header["notes"] == [
+        "1 row without a caption, e.g. b.png (the columns file_name, text)",
+        "1 caption left out: without a word, e.g. c.png",
+        "1 caption left out: longer than 2,000 characters, e.g. d.png",
         "4 images without a caption left out, e.g. b.png",
-        "1 caption left out: empty",
-        "1 caption left out: without a word",
-        "1 caption left out: longer than 2,000 characters",
     ]
 
 
@@ -284,7 +284,7 @@ LISTS = {
         "file_name and text",
     ),
     "columns of unequal length": ('{"image": ["a.png"], "text": ["x", "y"]}', "file_name and text.*line 2"),
-    "no column of captions": ('{"image": ["a.png"], "text": null}', "rows without a caption"),
+    "no column of captions": ('{"image": ["a.png"], "text": null}', "1 row without a caption"),
 }
 
 
@@ -544,8 +544,8 @@ def test_a_zip_of_images_beside_the_captions(tmp_path: Path) -> None:
     assert first.captions == ("red", "a square")
     assert first.box == (1.0, 2.0, 30.5, 4.0)
     assert data.header["notes"][:2] == [
+        "1 caption left out: without a word, e.g. 10.Gull/a.webp",
         "1 image without a caption left out, e.g. d.webp",
-        "1 caption left out: without a word",
     ]
     kept = [data.image_path(item).read_bytes() for item in data.items]
     assert kept[0] == as_wanted, "not compressed a second time"

@@ -16,7 +16,7 @@ import pytest
 from memdriven.data import photos
 from memdriven.data.photos import (
     CUB,
-    CUB_TEST,
+    FACTS,
     Remote,
     fetch,
     fetch_all,
@@ -134,9 +134,10 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
 
 
 def test_the_split_by_species_is_150_to_50() -> None:
-    assert len(CUB_TEST) == 50
-    assert min(CUB_TEST) >= 1
-    assert max(CUB_TEST) <= 200
+    test = set(FACTS["cub"]["test"])
+    assert len(test) == 50
+    assert min(test) >= 1
+    assert max(test) <= 200
     assert [remote.size for remote in CUB.remotes] == [1_150_585_339]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import COLOURS, PLUMAGE, SRGB, sample_bird
 from memdriven.data.prepared import Item
-from memdriven.errors import EvaluationError
+from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.evaluation import attributes
 from memdriven.evaluation.attributes import (
     PART_SIDE,
@@ -226,5 +226,5 @@ def test_torchvisions_detector_reads_weights_and_names_what_it_finds(
 
 
 def test_a_detector_without_its_weights_says_so(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="--detector"):
+    with pytest.raises(CheckpointError, match=r"absent\.pth"):
         torchvision_detector(tmp_path / "absent.pth")

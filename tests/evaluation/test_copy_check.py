@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.copy_check import SUSPECT, copy_check, nearest_distances, percentile
+from memdriven.evaluation.distances import SUSPECT, copy_check, nearest_distances, percentile
 
 TRAINING = torch.randn(1100, 6, generator=torch.Generator().manual_seed(0))
 

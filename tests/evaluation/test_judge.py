@@ -35,7 +35,7 @@ def test_learns_colours_of_parts_from_renders_alone(squares: Path, tmp_path: Pat
     assert facts["steps"] == 60
     assert facts["train_images"] == 48
     assert facts["test_accuracy"]["head"]["count"] == 16
-    assert judge.names == ["head", "tail"], "an attribute of one value cannot be judged"
+    assert list(judge.attributes) == ["head", "tail"], "an attribute of one value cannot be judged"
     data = PreparedDataset.open(squares)
     items = data.split("test")
     images = load_images(data, items, 64, progress=False)
@@ -150,7 +150,7 @@ def test_log_odds_equal_a_loop() -> None:
         for j, named in enumerate(captions):
             wanted = 0.0
             for name, value in named.items():
-                a, v = judge.names.index(name), ATTRIBUTES[name].index(value)
+                a, v = list(judge.attributes).index(name), ATTRIBUTES[name].index(value)
                 wanted += float(log_p[i, a, v] - torch.tensor(priors[name][v]).log())
             assert float(found[i, j]) == pytest.approx(wanted, abs=1e-5)
 

@@ -163,16 +163,15 @@ def test_it_is_asked_for_like_a_control(
     assert ("diversity_seed", BEST) not in shown
 
 
-def test_features_are_made_once_of_the_same_pixels(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+def test_features_are_made_once_of_the_same_pixels() -> None:
     made = []
 
     def function(images: Tensor) -> Tensor:
         made.append(len(images))
         return images.mean(dim=(2, 3))
 
-    context = material(checkpoint, squares, tmp_path)
     space = Extractor(name="means", side=8, function=function)
     images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
-    assert torch.equal(context.features(space, images), context.features(space, images.clone()))
-    context.features(space, images[:3])
+    assert torch.equal(space(images), space(images.clone()))
+    space(images[:3])
     assert made == [5, 3]

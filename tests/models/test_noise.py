@@ -12,7 +12,7 @@ import torch
 from PIL import ImageOps
 from torch.nn import functional as F
 
-from memdriven.evaluation.copy_check import as_seen
+from memdriven.evaluation.distances import as_seen
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
 from memdriven.models.noise import WHOLE, Noise, apply_view, draw_noise, draw_windows, seen_through

@@ -73,9 +73,9 @@ def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> P
     )
 
 
-def data(world: Path, config: Config = CONFIG, **options: object) -> GanData:
-    """Return the training data of the small world."""
-    trained = load_damsm(world / "damsm")
+def data(world: Path, config: Config = CONFIG, damsm: Path | None = None, **options: object) -> GanData:
+    """Return the training data of the small world, with its own encoders or others."""
+    trained = load_damsm(damsm or world / "damsm")
     return GanData(world / "data", world / "features", trained, config, progress=False, **options)
 
 

@@ -26,7 +26,7 @@ def weighted(**changes: object) -> object:
 
 def known(folder: Path) -> Attributes:
     """What the encoders in a folder were taught of attributes."""
-    found = load_attributes(folder, load_damsm(folder).facts["hash"])
+    found = load_damsm(folder).attributes
     assert found is not None
     return found
 
@@ -72,9 +72,10 @@ def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
 def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) -> None:
     trained = load_damsm(taught)
     config = weighted(attribute_weight=2.0)
-    teachers = Teachers.load(config, trained, known(taught))
-    assert teachers.attributes == {"colour": ("blue", "green", "red")}
-    batch = data(world, attributes=teachers.attributes).batch(0)
+    teachers = Teachers.load(config, trained)
+    assert trained.attributes is not None
+    assert trained.attributes.values == {"colour": ("blue", "green", "red")}
+    batch = data(world, config, taught).batch(0)
     found = text_losses(config, teachers, batch, batch.images, Chance(0))
     assert batch.labels is not None
     assert teachers.head is not None
@@ -91,8 +92,8 @@ def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) ->
 def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Path) -> None:
     trained = load_damsm(taught)
     config = weighted(attribute_weight=2.0)
-    teachers = Teachers.load(config, trained, known(taught))
-    batch = data(world, attributes=teachers.attributes).batch(0)
+    teachers = Teachers.load(config, trained)
+    batch = data(world, config, taught).batch(0)
     assert batch.labels is not None
     right = text_losses(config, teachers, batch, batch.images, Chance(0))["attributes"]
     wrong = dataclasses.replace(batch, labels=(batch.labels + 1) % 3)
@@ -127,7 +128,7 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
         CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, attribute_dim=1
     )
     config = dataclasses.replace(CONFIG, generator=settings)
-    drawn = data(world, config, reader=reader)
+    drawn = data(world, config, taught)
     batch = drawn.batch(0)
     wanted = reader.attribute_probs(batch.text).flatten(1)
     assert batch.text.attributes is not None
@@ -153,8 +154,8 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
 def test_attributes_alone(world: Path, taught: Path) -> None:
     """Without a weight DAMSM's loss is neither computed nor logged."""
     config = weighted(attribute_weight=2.0, damsm_weight=0.0)
-    teachers = Teachers.load(config, load_damsm(taught), known(taught))
-    batch = data(world, attributes=teachers.attributes).batch(0)
+    teachers = Teachers.load(config, load_damsm(taught))
+    batch = data(world, config, taught).batch(0)
     assert list(text_losses(config, teachers, batch, batch.images, Chance(0))) == ["attributes"]
 
 

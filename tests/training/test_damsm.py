@@ -21,7 +21,6 @@ from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
-from memdriven.encoders.readers import load_attributes
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
 from memdriven.memory.features import FeatureStore
 from memdriven.presets import preset
@@ -467,10 +466,7 @@ def test_text_projection_and_heads_learn_and_the_maps_stand_still(
     assert set(after.facts["test_recall"]) >= {"heads_recall@1", "pixels_recall@10"}
 
     # The head reads the maps, which have not changed; the reader reads words, which have.
-    old, new = (
-        load_attributes(folder, made.facts["hash"])
-        for folder, made in ((seeing, before), (tmp_path / "after", after))
-    )
+    old, new = before.attributes, after.attributes
     maps = torch.randn(1, 112, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(old.head(maps), new.head(maps))
     assert not torch.equal(old.reader.weight, new.reader.weight)

@@ -15,6 +15,7 @@ from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError
 from memdriven.losses import reconstruction
 from memdriven.training import data as training_data
+from memdriven.training.captions import EmbeddedCaptions
 from memdriven.training.distributed import World
 from tests.training.small_gan import CONFIG, data, facing, train_settings
 
@@ -194,13 +195,13 @@ def test_captions_without_known_words_are_left_out(world: Path, tmp_path: Path) 
         )
 
     odd = rewritten(world, tmp_path / "odd", foreign)
-    source = data(odd, attributes={"colour": ("blue", "green", "red")})
-    captions = source.captions
+    source, trained = data(odd), load_damsm(odd / "damsm")
+    captions = EmbeddedCaptions(source.items, trained, {"colour": ("blue", "green", "red")})
+    assert captions.of == source.captions.of
     assert [len(own) for own in captions.of] == [2] * 12
     assert captions.labels is not None
     for item, own in zip(source.items, captions.of, strict=True):
         expected = ("blue", "green", "red").index(str(item.attributes["colour"]))
         assert captions.labels[own, 0].tolist() == [expected, -1], "labels keep in step"
-    damsm, vocabulary, *_ = load_damsm(odd / "damsm")
-    first = damsm.encode_captions([vocabulary.encode(source.items[3].captions[1], 8)])
+    first = trained.damsm.encode_captions([trained.vocabulary.encode(source.items[3].captions[1], 8)])
     torch.testing.assert_close(captions.sentences[captions.of[3].start], first.sentence[0])

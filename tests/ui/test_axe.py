@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,6 +77,9 @@ def test_every_tab_fits_its_window_and_keeps_nobody_out(visit: Visit) -> None:
     found += findings(page, "all tabs")
     assert not found, "\n".join(found)
     assert not cut(page)
+    written = page.evaluate("document.querySelector('#page').textContent")
+    assert " %" in written
+    assert not re.search(r".{20}\d%", written), "one form of percentages"
 
 
 def test_no_figure_and_no_lesson_is_cut_off(visit: Visit) -> None:

@@ -36,7 +36,7 @@ def test_the_two_choices_reach_every_strategy(pipe: MemoryDrivenPipeline) -> Non
     reached = {
         query.Query("a bird", source, comparison, 1, "", False).request().strategy
         for source in query.SOURCES
-        for _, comparison in RULES
+        for comparison in RULES
     }
     assert reached == set(STRATEGIES)
     assert RetrievalConfig().strategy in reached
@@ -132,7 +132,7 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
 
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
-    labels = {name: label for label, name in query.choices()}
+    labels = query.choices()
     assert labels["unbuilt"] == "unbuilt (no memory yet)"
     state.use(pipe)
     assert state.shelf().default == pipe.checkpoint.name

@@ -65,7 +65,7 @@ def memory_map(visitor: Visitor) -> None:
 
 def history(visitor: Visitor) -> None:
     page = visitor.page
-    page.click('#history [data-act="inspect"][data-place="0"]:not(.md-history-picture)')
+    page.click('#history .md-moment:nth-child(1) [data-act="inspect"]:not(.md-history-picture)')
     page.wait_for_selector("#inspection dl")
 
 
