@@ -36,7 +36,7 @@ from memdriven.encoders.readers import Attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
 from memdriven.errors import CheckpointError, explained, require
-from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
+from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_of
 from memdriven.memory.bank import MEMORY
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
@@ -143,12 +143,8 @@ def record_files(path: Path) -> None:
 
 def _write_config(folder: Path, content: Mapping[str, Any], names: Sequence[str]) -> None:
     present = [*names, *(name for name in BESIDE if (folder / name).is_file())]
-    files = {name: _file_hash(folder / name) for name in present}
+    files = {name: sha256_of(folder / name) for name in present}
     atomic_write_json(folder / "config.json", sealed({**content, "files": files}))
-
-
-def _file_hash(path: Path) -> str:
-    return sha256_text(path) if path.suffix == ".json" else sha256_file(path)
 
 
 def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
@@ -252,7 +248,7 @@ def _verified(path: Path, files: Any, names: set[str]) -> dict[str, str]:
             if not there:
                 continue
             fix += ", or record it by memdriven.checkpoint.record_files"
-        found = _file_hash(path / name) if there else "no such file"
+        found = sha256_of(path / name) if there else "no such file"
         wanted = f"the file {path / name} with SHA-256 {str(expected)[:12]}"
         require(found == expected, CheckpointError, wanted, found[:12], fix)
     return dict(files)

@@ -237,9 +237,18 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_text(path: Path | str) -> str:
-    """Return a text file's SHA-256, whichever line endings an editor or git has given it."""
-    return hashlib.sha256(Path(path).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+def size_of(path: Path) -> int:
+    """Return a file's size in bytes; a text's whichever line endings an editor or git has given it."""
+    return path.stat().st_size if (text := _text(path)) is None else len(text)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256; a text's whichever line endings it has."""
+    return sha256_file(path) if (text := _text(path)) is None else hashlib.sha256(text).hexdigest()
+
+
+def _text(path: Path) -> bytes | None:
+    return path.read_bytes().replace(b"\r\n", b"\n") if path.suffix in (".json", ".txt") else None
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class MilvusIndex:
         The engine keeps its files in `folder`, where one process at a time works; the `address` of a server,
         such as http://user:password@host:19530, takes its place.
         """
-        fix = 'pip install "memdriven[milvus]", or use retrieval.index "exact"'
+        fix = 'pip install ".[milvus]" in the clone, or use retrieval.index "exact"'
         with explained(RetrievalError, 'pymilvus for retrieval.index "milvus"', fix, ImportError):
             from pymilvus import DataType, MilvusClient
         if not address:
