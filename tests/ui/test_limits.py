@@ -20,8 +20,8 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import queue, state
 from memdriven.ui.queue import FairQueue, Mailbox
 from tests.ui.asking import CAPTION
-from tests.ui.conftest import Visitor
-from tests.ui.test_api import over_http, serve
+from tests.ui.conftest import Visitor, serve
+from tests.ui.test_api import over_http
 
 
 @pytest.fixture(scope="module")
