@@ -65,27 +65,40 @@ PARTS |= _each(wing_bars="wingbar", eye_stripe="eyestripe", crest="crest")
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
+_COLOUR, _PART = "|".join(COLOURS), "|".join((*PARTS, "bird", "body"))
+_ITS, _HOW = "(?:its|the|his|her)", f"((?:(?:{'|'.join(FILLERS)}) )*)"
 PHRASES = {
-    "wing bars?|bars on its wings": "wingbars",
+    f"wing bars?|bars on {_ITS} wings?": "wingbars",
     "eye rings?|ring around its eye": "eyering",
     "eye stripe|stripe through its eye|eyebrow line": "eyestripe",
     "(wing|tail) feathers": r"\1",
     "(medium|mid) sized": "medium",
+    rf"(?:no|without(?: any)?|not (?:any|have any)) ({_COLOUR}) on (?:it|him|her)": r"not \1 bird",
+    rf"({_COLOUR}) on (?:{_ITS} )?({_PART})": r"\1 \2",
+    rf"({_PART}) of {_HOW}({_COLOUR})": r"\2\3 \1",
+    rf"not {_HOW}({_COLOUR}) but {_HOW}({_COLOUR})": r"\3\4 not \1\2",
 }
-"""Several words that are one."""
+"""What is written in several words or in another order, and how it is read; the first rules apply first."""
 SHAPES = _last_words(aviary.SHAPE_WORDS, without="thin")
 PATTERNS = {word: name for name, said in aviary.PATTERN_WORDS.items() for word in said}
 SIZES = _each(medium="medium") | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
+OWNERS = _each(head="headed", face="faced", cheeks="cheeked", crown="capped crowned", throat="throated")
+OWNERS |= _each(breast="breasted chested", belly="bellied", back="backed", wings="winged", tail="tailed")
+OWNERS |= _each(legs="legged footed", beak="beaked billed", body="bodied")
+"""What a bird with some part is: "red headed"."""
+_HAS = f"((?:(?:{_COLOUR}) and )?(?:{'|'.join((*COLOURS, *SHAPES))}))"
+_OWNER = re.compile(rf"\b((?:no|not|without) )?{_HAS} ({'|'.join(OWNERS)})\b")
 POSES = {phrase: name for name, said in aviary.POSE_WORDS.items() for phrase in said}
 POSES["on a branch"] = "perched"
-POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
+POSES |= _each(swimming="swims", perched="perches perched", standing="stands")
+POSES |= _each(flying="flies soaring soars gliding glides hovering hovers")
 PLACES = _each(snow="snow snowy winter", grass="grass meadow lawn grassy", sand="sand beach")
 PLACES |= _each(rock="rock rocks stones", dusk="dusk sunset", water="water lake pond sea", sky="sky")
 PLACES |= _each(foliage="foliage woods leaves forest")
 """Words that alone say where a bird is, unless they name something else before them."""
 LETTERS = {
     **_each(D="no not without never lacks lacking neither nor", O="or any have has with"),
-    **_each(A="and", B="bird birds", I="is are", T="a an the"),
+    **_each(A="and", B="bird birds body", I="is are", T="a an the"),
     **dict.fromkeys(FILLERS, "F"),
     **dict.fromkeys(PARTS, "N"),
     **dict.fromkeys((*COLOURS, *SHAPES, *PATTERNS, *SIZES, "crested"), "M"),
@@ -94,7 +107,7 @@ LETTERS = {
 CLAUSE = re.compile("I[FMA]*D?[FMA]*|D[OFTMA]*(?:B|N(?:AN)*(?:O[OFTMA]*N)*)|[MFTA]*(?:B|N(?:AN)*)")
 """In these letters: what is said of the last noun ("is not red"), nouns that are denied ("without a crest or
 wing bars"), and nouns with what is said of them ("black wings and tail")."""
-UNDERSTOOD = LETTERS.keys() | PLACES.keys()
+UNDERSTOOD = LETTERS.keys() | PLACES.keys() | POSES.keys() | OWNERS.keys()
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,9 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
     plain = " ".join(word if word in UNDERSTOOD else replaced.get(word, word) for word in found)
     for phrase, one in PHRASES.items():
         plain = re.sub(rf"\b(?:{phrase})\b", one, plain)
-    words = plain.split()
+    # "A red headed black bird" is "a black bird, red head".
+    owned = [f" , {no}{how} {OWNERS[what]}" for no, how, what in _OWNER.findall(plain)]
+    words = (_OWNER.sub("", plain) + "".join(owned)).split()
 
     claims, denied, of_the_whole = list[Pair](), list[Pair](), list[Pair]()
     for attribute, value, no in (*_clauses(words, values.get("body_plan", ())), *_setting(words)):
