@@ -71,6 +71,11 @@ def counted(count: float, noun: str, form: str = ",") -> str:
     return f"{number} {noun}{'s' * (number != '1')}"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Return "45 %" for 0.45, or with as many digits after the point."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def parse_json(text: str | bytes) -> Any:
     """Return what strict JSON says: no NaN, no infinity, no number beyond a float, no field twice.
 

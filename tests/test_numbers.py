@@ -7,7 +7,16 @@ import math
 import pytest
 
 from memdriven.errors import ConfigError, DataError
-from memdriven.numbers import check_number, check_whole, counted, is_number, is_whole, parse_json, shown
+from memdriven.numbers import (
+    check_number,
+    check_whole,
+    counted,
+    is_number,
+    is_whole,
+    parse_json,
+    percent,
+    shown,
+)
 
 NO_NUMBERS = {
     "not a number": math.nan,
@@ -86,6 +95,7 @@ def test_a_number_too_long_is_told_without_advice_for_programmers() -> None:
 def test_a_count_has_its_nouns_number() -> None:
     assert [counted(n, "image") for n in (0, 1, 4050)] == ["0 images", "1 image", "4,050 images"]
     assert [counted(n, "minute", "g") for n in (1.0, 1.5)] == ["1 minute", "1.5 minutes"]
+    assert [percent(0.456), percent(0.456, 1), percent(0)] == ["46 %", "45.6 %", "0 %"]
     assert [counted(n, "minute", ".0f") for n in (0.9, 1.6)] == ["1 minute", "2 minutes"]
 
 

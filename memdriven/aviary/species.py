@@ -169,19 +169,9 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
     }
 
 
-_FIRST = (
-    *("ember", "willow", "harbour", "lantern", "thistle", "marble", "saffron", "juniper"),
-    *("pebble", "velvet", "cinder", "meadow", "frost", "copper", "orchard", "tidal"),
-    *("amber", "bramble", "cloud", "clover", "dawn", "drift", "fern", "glen"),
-    *("hazel", "ivory", "jasper", "lichen", "maple", "mist", "moss", "nettle"),
-    *("opal", "plum", "quartz", "reed", "rowan", "sable", "shale", "sorrel"),
-)
-_SECOND = ("crowned", "breasted", "tailed", "winged", "throated", "necked", "vented", "naped")
-
-
 def _name(rng: random.Random, plan: str, taken: set[str]) -> str:
     while True:
-        name = f"{rng.choice(_FIRST)}-{rng.choice(_SECOND)} {plan}"
+        name = f"{rng.choice(TABLES['names']['first'])}-{rng.choice(TABLES['names']['second'])} {plan}"
         if name not in taken:
             taken.add(name)
             return name

@@ -1,4 +1,4 @@
-"""Tables of the birds' world (`world.json`): the sixteen kinds of bird, their beaks, and the places."""
+"""Tables of the birds' world (`world.json`): colours, sixteen kinds of bird, beaks, names, places."""
 
 from __future__ import annotations
 

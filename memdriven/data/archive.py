@@ -131,11 +131,11 @@ class Archive:
 
     def need(self, path: str) -> str:
         """Return `find`'s name; a file that is not there is refused."""
+        if name := self.find(path):
+            return name
         found = f"{counted(len(self._read), 'other file')}, e.g. {', '.join(self.names[:3])}"
         fix = "give the official archive, or the folder it unpacks to"
-        name = self.find(path)
-        require(name, DataError, f"{path} in {self.place}", found, fix)
-        return str(name)
+        raise DataError(f"{path} in {self.place}", found, fix)
 
     def matching(self, pattern: str) -> list[re.Match[str]]:
         """Return the matches of a regular expression at the end of the names, sorted by name."""

@@ -12,9 +12,11 @@ from typing import Literal, NamedTuple
 import torch
 from PIL import Image
 
+from memdriven.checkpoint import rival_budget
 from memdriven.evaluation.distances import SUSPECT
 from memdriven.evaluation.results import Result, read_results
 from memdriven.models.rival import RivalGenerator
+from memdriven.numbers import percent
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -97,7 +99,8 @@ def _graded(partly: bool, wholly: bool) -> Holds:
 def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("fid_vgg", *names) for names in (MODELS, ("none",), ("real",)))
     rival = rows["rival", "fid_vgg"].value if ("rival", "fid_vgg") in rows else None
-    beside = "" if rival is None else f"a rival that never had a memory {rival:,.0f}; "
+    budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
+    beside = "" if rival is None else f"a rival that never had a memory{budget} {rival:,.0f}; "
     here = (
         f"Distance (fid_vgg) to real pictures {made:,.0f}; without its memory {none:,.0f}; {beside}"
         f"other real ones {real:,.0f}."
@@ -115,7 +118,8 @@ def _aligned(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 @_claim("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", "inside")
 def _chosen(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     painted, shown = rows.value("asked_colours", "model", *MODELS), rows.value("asked_colours", "retrieved")
-    here = f"References show {shown:.0%} of the colours named, the pictures painted from them {painted:.0%}."
+    ours = f"the pictures painted from them {percent(painted)}"
+    here = f"References show {percent(shown)} of the colours named, {ours}."
     return here, _graded(painted > shown, painted > shown + 0.2)
 
 
@@ -123,8 +127,8 @@ def _chosen(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     share = rows.value("copy_suspected", *MODELS)
     here = (
-        f"{share:.1%} of the pictures are suspected copies: closer to a picture of the memory than "
-        f"{100 - SUSPECT:.0f} % of the memory\u2019s pictures are to the one that is nearest to them."
+        f"{percent(share, 1)} of the pictures are suspected copies: closer to a picture of the memory than "
+        f"{percent(1 - SUSPECT / 100)} of the memory\u2019s pictures are to the one that is nearest to them."
     )
     return here, _graded(share <= 0.05, share <= 0.01)
 
@@ -168,7 +172,7 @@ def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     better = sum(gain > 0 for gain in gains.values())
     here = (
         f"With content features the distance to real pictures was smaller in {better} of {len(gains)} "
-        f"pairs of short trainings, by {max(gains.values()):.0%} at most."
+        f"pairs of short trainings, by {percent(max(gains.values()))} at most."
     )
     return here, _graded(better == len(gains), False)
 

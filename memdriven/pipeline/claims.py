@@ -12,10 +12,12 @@ outside, for which `evaluation` has a judge.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -36,19 +38,19 @@ Pair = tuple[str, str]
 """An attribute and its value."""
 
 
-def _each(**words: str) -> dict[str, str]:
-    """Return each of several words with the name that it stands for."""
-    return {word: name for name, said in words.items() for word in said.split()}
+_WORDS = json.loads(Path(__file__).with_name("words.json").read_bytes())
+
+
+def _each(table: str) -> dict[str, str]:
+    """Return each word of a table with the name that it stands for."""
+    return {word: name for name, said in _WORDS[table].items() for word in said.split()}
 
 
 def _last_words(table: Mapping[str, Sequence[str]], without: str) -> dict[str, str]:
     return {words.split()[-1]: name for name, said in table.items() for words in said if without not in words}
 
 
-FILLERS = (
-    *("its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull", "vivid", "jet"),
-    *("solid", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"),
-)
+FILLERS = tuple(_WORDS["fillers"].split())
 """Words that may stand inside a noun phrase without ending it."""
 COLOURS = _last_words(aviary.COLOUR_WORDS, without="colored")
 COLOURS |= {
@@ -59,46 +61,30 @@ COLOURS |= {
 }
 """Colour words, each for one of the fourteen names."""
 PARTS = {word: name for name, part in aviary.NAMED_PARTS.items() for word in part.words if " " not in word}
-PARTS |= _each(head="head cheek", wing="wing", tail="tails", legs="leg foot", beak_color="beak bill beaks")
-PARTS |= _each(wing_bars="wingbar", eye_stripe="eyestripe", crest="crest")
+PARTS |= _each("parts")
 """Nouns, and the attribute that each is about; a head is its crown, too, and a beak has a shape."""
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
-_COLOUR, _PART = "|".join(COLOURS), "|".join((*PARTS, "bird", "body"))
-_ITS, _HOW = "(?:its|the|his|her)", f"((?:(?:{'|'.join(FILLERS)}) )*)"
+_ANY = {name: "|".join(words) for name, words in (("COLOUR", COLOURS), ("HOW", FILLERS))}
+_ANY["PART"] = "|".join((*PARTS, "bird", "body"))
 PHRASES = {
-    f"wing bars?|bars on {_ITS} wings?": "wingbars",
-    "eye rings?|ring around its eye": "eyering",
-    "eye stripe|stripe through its eye|eyebrow line": "eyestripe",
-    "(wing|tail) feathers": r"\1",
-    "(medium|mid) sized": "medium",
-    rf"(?:no|without(?: any)?|not (?:any|have any)) ({_COLOUR}) on (?:it|him|her)": r"not \1 bird",
-    rf"({_COLOUR}) on (?:{_ITS} )?({_PART})": r"\1 \2",
-    rf"({_PART}) of {_HOW}({_COLOUR})": r"\2\3 \1",
-    rf"not {_HOW}({_COLOUR}) but {_HOW}({_COLOUR})": r"\3\4 not \1\2",
+    re.sub("[A-Z]+", lambda name: _ANY[name[0]], said): read for said, read in _WORDS["phrases"].items()
 }
 """What is written in several words or in another order, and how it is read; the first rules apply first."""
+OWNERS = _each("owners")
+"""What a bird with some part is: "red headed"."""
 SHAPES = _last_words(aviary.SHAPE_WORDS, without="thin")
 PATTERNS = {word: name for name, said in aviary.PATTERN_WORDS.items() for word in said}
-SIZES = _each(medium="medium") | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
-OWNERS = _each(head="headed", face="faced", cheeks="cheeked", crown="capped crowned", throat="throated")
-OWNERS |= _each(breast="breasted chested", belly="bellied", back="backed", wings="winged", tail="tailed")
-OWNERS |= _each(legs="legged footed", beak="beaked billed", body="bodied")
-"""What a bird with some part is: "red headed"."""
-_HAS = f"((?:(?:{_COLOUR}) and )?(?:{'|'.join((*COLOURS, *SHAPES))}))"
+SIZES = {"medium": "medium"} | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
+_HAS = f"((?:(?:{_ANY['COLOUR']}) and )?(?:{'|'.join((*COLOURS, *SHAPES))}))"
 _OWNER = re.compile(rf"\b((?:no|not|without) )?{_HAS} ({'|'.join(OWNERS)})\b")
 POSES = {phrase: name for name, said in aviary.POSE_WORDS.items() for phrase in said}
-POSES["on a branch"] = "perched"
-POSES |= _each(swimming="swims", perched="perches perched", standing="stands")
-POSES |= _each(flying="flies soaring soars gliding glides hovering hovers")
-PLACES = _each(snow="snow snowy winter", grass="grass meadow lawn grassy", sand="sand beach")
-PLACES |= _each(rock="rock rocks stones", dusk="dusk sunset", water="water lake pond sea", sky="sky")
-PLACES |= _each(foliage="foliage woods leaves forest")
+POSES |= {"on a branch": "perched"} | _each("poses")
+PLACES = _each("places")
 """Words that alone say where a bird is, unless they name something else before them."""
 LETTERS = {
-    **_each(D="no not without never lacks lacking neither nor", O="or any have has with"),
-    **_each(A="and", B="bird birds body", I="is are", T="a an the"),
+    **_each("letters"),
     **dict.fromkeys(FILLERS, "F"),
     **dict.fromkeys(PARTS, "N"),
     **dict.fromkeys((*COLOURS, *SHAPES, *PATTERNS, *SIZES, "crested"), "M"),

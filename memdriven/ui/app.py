@@ -33,7 +33,7 @@ from memdriven.ui import (
     queue,
     state,
 )
-from memdriven.ui.html import EQUATION, panel, tag, text
+from memdriven.ui.html import EQUATION, panel, tag
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.state import Shelf
 from memdriven.ui.still import still
@@ -48,13 +48,11 @@ MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "mono
 
 def header() -> str:
     """Return the header: name, what it is, and the method as one line in its three colours."""
-    terms = "".join(
-        tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ") for kind, word in EQUATION
-    )
-    said = text("Write a sentence. See what the model remembers, and what it paints.")
+    terms = (tag("b", word, class_=f"md-{kind}") if kind else f" {word} " for kind, word in EQUATION)
+    said = "Write a sentence. See what the model remembers, and what it paints."
     paper = tag(
         "a",
-        text("Paper: Li, Torr and Lukasiewicz, BMVC 2022"),
+        "Paper: Li, Torr and Lukasiewicz, BMVC 2022",
         href="https://arxiv.org/abs/2208.07022",
         class_="md-credit",
         rel="noreferrer",
@@ -62,9 +60,9 @@ def header() -> str:
     )
     return tag(
         "header",
-        tag("h1", text("memdriven")),
+        tag("h1", "memdriven"),
         tag("span", said, class_="md-sub"),
-        tag("span", terms, class_="md-equation"),
+        tag("span", *terms, class_="md-equation"),
         paper,
         class_="md-head",
     )

@@ -1,7 +1,9 @@
-// Sends a pressed button's or slider's data, and a chosen or dropped file's bytes, to Python.
+// Sends a pressed button's or slider's data, with the recipe that it stands beside, and a chosen or dropped
+// file's bytes, to Python.
 element.addEventListener("click", (event) => {
   const target = event.target.closest("button[data-act]");
-  if (target) trigger(target.dataset.event ?? "click", { ...target.dataset });
+  const recipe = target?.closest("[data-recipe]")?.dataset.recipe;
+  if (target) trigger(target.dataset.event ?? "click", { ...target.dataset, recipe });
 });
 element.addEventListener("change", (event) => {
   const target = event.target;

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from memdriven.explore.compare import Row, across, difference, edit, word_changes
-from memdriven.numbers import counted
+from memdriven.numbers import counted, percent
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, figure, image_uri, run_button, section, status, tag, thumbs
@@ -15,8 +15,7 @@ from memdriven.ui.references import note
 
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
 EDIT_EMPTY = "Both pictures and their difference appear here."
-NAMES = {value: label for label, value in state.RULES}
-NAMES |= {"random": "random memory", "oracle": "oracle", "none": "no memory"}
+NAMES = state.RULES | {"random": "random memory", "oracle": "oracle", "none": "no memory"}
 DEFAULT = ["sentence-sentence", "sentence-image", "words-image", "none"]
 MAX_SEEDS = 4
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
@@ -68,7 +67,7 @@ def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
         for name, (shown, words) in zip(("before", "after"), ends, strict=True)
     ]
     gap = difference(before.images[0], after.images[0])
-    share = f"difference: {100 * float(gap.mean()):.1f} % on average"
+    share = f"difference: {percent(float(gap.mean()), 1)} on average"
     where = "Map of where the two pictures differ"
     figures.append(figure(html.wash(gap, "text"), where, share, class_="md-figure md-gap"))
     parts = (
@@ -87,8 +86,7 @@ def build(compose: Compose) -> None:
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
         explain("Each matching rule finds its own references.")
-        rules = ((label, value) for value, label in NAMES.items())
-        chosen = html.choice(gr.CheckboxGroup, "compare-strategies", "Matching rules", rules, value=DEFAULT)
+        chosen = html.choice(gr.CheckboxGroup, "compare-strategies", "Matching rules", NAMES, value=DEFAULT)
         with gr.Row(elem_classes="md-tools"):
             seeds = html.slider("compare-seeds", "Noises side by side", 1, MAX_SEEDS, 1, 1)
             run = run_button("Compare", "compare-run")
@@ -97,9 +95,7 @@ def build(compose: Compose) -> None:
         explain("Noise and references stay those of your caption. What did the word do?")
         with gr.Row(elem_classes="md-tools"):
             label, example = "Change one word", "your caption with another word"
-            words = gr.Textbox(
-                label=label, placeholder=example, max_lines=2, scale=4, elem_id="edit-words", min_width=220
-            )
+            words = html.box("edit-words", label, placeholder=example, max_lines=2, scale=4, min_width=220)
             take = gr.Button("Copy my caption", elem_id="edit-take", elem_classes="md-quiet", min_width=120)
             paint = run_button("Show the difference", "edit-run", min_width=120)
         changed = html.panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=sliding)

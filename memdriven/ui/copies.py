@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from memdriven.explore.copies import ALIKE_COLOURS, Check, CopySpace, Level, Near
+from memdriven.numbers import percent
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
@@ -37,7 +38,7 @@ def space(pipe: MemoryDrivenPipeline) -> Once[CopySpace]:
 def describing(pipe: MemoryDrivenPipeline) -> Iterator[str]:
     """Yield how far the memory is described for the check, until it is."""
     for done, count in space(pipe).wait():
-        yield f"Describing the memory's pictures: {done / max(1, count):.0%}."
+        yield f"Describing the memory's pictures: {percent(done / max(1, count))}."
 
 
 def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
@@ -104,8 +105,8 @@ def verdict(checked: Check, referred: bool) -> str:
         around, own = checked.surroundings, checked.subject
         alike = {
             "pose and place": checked.same_layout,
-            f"the colours around it ({around:.0%} apart on average)": around < ALIKE_COLOURS,
-            f"its own colours, where v is strong ({own:.0%} apart on average)": own < ALIKE_COLOURS,
+            f"the colours around it ({percent(around)} apart on average)": around < ALIKE_COLOURS,
+            f"its own colours, where v is strong ({percent(own)} apart on average)": own < ALIKE_COLOURS,
         }
         words = {name: "alike" if same else "unlike" for name, same in alike.items()}
         lines = (tag("li", tag("b", word, class_=f"md-is-{word}"), f" {n}") for n, word in words.items())
@@ -121,7 +122,8 @@ def verdict(checked: Check, referred: bool) -> str:
 
 def standing(near: Near) -> str:
     """Return how near a picture is, measured by the memory's own pictures."""
-    return f"{near.percentile:.0f} % of the memory's own pictures have a closer neighbour than this one."
+    share = percent(near.percentile / 100)
+    return f"{share} of the memory's own pictures have a closer neighbour than this one."
 
 
 def build(compose: Compose) -> None:

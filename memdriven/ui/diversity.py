@@ -1,7 +1,6 @@
 """The Diversity tab: other z at fixed words, references and view (Fig. 5), wholly other or near by.
 
-A grid is remembered by its first recipe and by how far its tiles step away from it, so that a
-chosen tile is made again from a recipe, with the grid's own references.
+Each tile holds its own recipe, so that the chosen one is made again with the grid's own references.
 """
 
 from __future__ import annotations
@@ -9,26 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
-from memdriven.errors import ConfigError
-from memdriven.explore.compare import mean_difference, painted
-from memdriven.numbers import is_number
-from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
+from memdriven.explore.compare import by_others, mean_difference, painted
+from memdriven.numbers import is_number, percent
+from memdriven.pipeline.request import MAX_SEED, Recipe, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import section, status, tag
 from memdriven.ui.picture import recipe_of
-from memdriven.ui.query import STATE_SECONDS, Compose
-from memdriven.ui.references import MEMORY_EMPTY, again, note
-from memdriven.ui.restore import restored
+from memdriven.ui.query import Compose
+from memdriven.ui.references import again, note
 from memdriven.ui.steering import Steering
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
 """Of the tiles; 0 is the picture that the others vary."""
 STRENGTH = 0.25
-OTHERS = 4
 """References that are painted with, to say what another memory changes."""
 APART = (
     "How far two pictures differ on average when z alone changes, and when another reference does: mean "
@@ -36,21 +32,18 @@ APART = (
 )
 
 
-class Grid(NamedTuple):
-    """What a grid on screen was made from."""
+def tiles(recipe: Recipe, strength: float) -> list[Recipe]:
+    """Return a recipe for each of `NUMBERS`: of a picture, and of others whose z is a step away from its own.
 
-    recipe: Recipe
-    strength: float
-    """How far its tiles step away from the recipe's z; at 1 nothing of it is left."""
-
-    def tile(self, number: int) -> Recipe:
-        """Return the recipe of a tile of `NUMBERS`."""
-        if number == 0:
-            return self.recipe
+    Of a `strength` of 1 nothing of it is left.
+    """
+    steps, made = recipe.variations, []
+    for number in NUMBERS:
         # Seeds of this picture's own, also where it is itself a step: the same eight z for all would be dull.
-        steps = self.recipe.variations
-        seed = (self.recipe.seed + 1000 * number + 10_000 * len(steps)) % (MAX_SEED + 1)
-        return replace(self.recipe, variations=(*steps, Variation(seed=seed, strength=self.strength)))
+        seed = (recipe.seed + 1000 * number + 10_000 * len(steps)) % (MAX_SEED + 1)
+        step = Variation(seed=seed, strength=strength)
+        made.append(replace(recipe, variations=(*steps, step)) if number else recipe)
+    return made
 
 
 def empty_grid() -> str:
@@ -60,10 +53,10 @@ def empty_grid() -> str:
     return tag("div", blank, words, class_="md-grid-empty")
 
 
-def grid(pictures: Sequence[Image.Image]) -> str:
-    """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that keeps its z."""
+def grid(pictures: Sequence[Image.Image], recipes: Sequence[Recipe]) -> str:
+    """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that takes its recipe."""
     cells = []
-    for place, number in enumerate(NUMBERS):
+    for place, (number, recipe) in enumerate(zip(NUMBERS, recipes, strict=True)):
         if place >= len(pictures):
             waiting = {"role": "img", "aria_label": f"Variation {place + 1}, waiting"}
             cells.append(tag("span", class_="md-tile md-busy", **waiting))
@@ -72,15 +65,15 @@ def grid(pictures: Sequence[Image.Image]) -> str:
         shown = html.image(pictures[place], label) + tag("span", label, class_="md-tile-seed")
         kind = "md-tile" if number else "md-tile md-tile-centre"
         about = {"type": "button", "class_": kind, "title": label}
-        cells.append(tag("button", shown, **about, data_act="adopt", data_seed=number))
+        cells.append(tag("button", shown, **about, data_act="adopt", data_recipe=recipe.to_json()))
     return html.row("md-grid", cells)
 
 
-Made = Iterator[tuple[str, str, Grid | None, str]]
+Made = Iterator[tuple[str, str, str]]
 
 
 def vary(*query: Any) -> Made:
-    """Yield references, grid, what it is made from, and status: eight wholly other z."""
+    """Yield references, grid and status: eight wholly other z."""
     yield from _grids(references.read(*query), 1.0)
 
 
@@ -94,41 +87,25 @@ def vary_near(current: object, strength: object, steering: Steering) -> Made:
 def _grids(request: Request, strength: float) -> Made:
     pipe, start = state.pipeline(), time.perf_counter()
     prepared = pipe.prepare(request)
-    made = Grid(pipe.recipe(prepared, request.seeds[0]), strength)
+    recipes = tiles(pipe.recipe(prepared, request.seeds[0]), strength)
     shown = references.memory_panel(again(prepared).retrieval)
     by_z: list[Image.Image] = []
-    for number in NUMBERS:
+    for recipe in recipes:
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
-        varied = replace(request, variations=made.tile(number).variations)
-        by_z.append(painted(pipe, prepared, pipe.noise(varied, made.recipe.seed)))
+        varied = replace(request, variations=recipe.variations)
+        by_z.append(painted(pipe, prepared, pipe.noise(varied, recipe.seed)))
         line = f"Painting variation {min(len(by_z) + 1, len(NUMBERS))} of {len(NUMBERS)}."
-        yield shown, grid(by_z), made, status(line, busy=True)
+        yield shown, grid(by_z, recipes), status(line, busy=True)
     # The same words and noise with each of the next references in line alone.
-    retrieval, by_memory = prepared.retrieval, [by_z[NUMBERS.index(0)]]
-    strategy = None if retrieval.strategy in CONTROLS else retrieval.strategy
-    found = pipe.retrieve(request.caption, strategy, min(pipe.bank.n, OTHERS + len(retrieval)))
-    for each in [name for name in found.ids if name not in retrieval.ids][:OTHERS]:
-        other = replace(prepared.request, strategy=found.strategy, references=(Reference(each),), k=1)
-        by_memory.append(painted(pipe, pipe.prepare(other), made.recipe.seed))
+    by_memory = [by_z[NUMBERS.index(0)], *by_others(pipe, prepared, request.seeds[0])]
     parts = []
     for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory")):
         if len(pictures) > 1:
-            share = f"{name}: {100 * mean_difference(pictures):.1f} %"
+            share = f"{name}: {percent(mean_difference(pictures), 1)}"
             parts.append(tag("strong", share, class_=f"md-by-{kind}"))
     apart = tag("p", *parts, tag("span", APART, class_="md-hint"), class_="md-distance")
     line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
-    yield shown, grid(by_z) + apart, made, status(line)
-
-
-def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
-    """Show a chosen tile's picture with its noise and the grid's own references; return what changes."""
-    if made is None:
-        wanted = "a variation of a grid that is still there"
-        raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
-    number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-    recipe = made.tile(min(number, len(NUMBERS)))
-    shown = restored(recipe, steering, "The variation is kept, with its noise.")
-    return shown if "result" in shown else {"status": shown["status"]}
+    yield shown, grid(by_z, recipes) + apart, status(line)
 
 
 def build(compose: Compose) -> None:
@@ -144,13 +121,10 @@ def build(compose: Compose) -> None:
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
                 far = html.slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
-            drawn = html.panel(empty_grid(), elem_id="grid", js_on_load=html.CLICKS)
+            compose.grid = html.panel(empty_grid(), elem_id="grid", js_on_load=html.CLICKS)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
-            memory = html.panel(note(MEMORY_EMPTY), elem_id="grid-memory")
-            # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
-            made = gr.State(None, time_to_live=STATE_SECONDS)
-    outputs = [memory, drawn, made, "status"]
-    compose.on(drawn.click, adopt, [made, "steering"], [*vars(compose)])
+            memory = html.panel(note("The references that all nine share."), elem_id="grid-memory")
+    outputs = [memory, compose.grid, "status"]
     compose.on(run.click, vary, compose.whole_query, outputs)
     compose.on(near.click, vary_near, ["current", far, "steering"], outputs)

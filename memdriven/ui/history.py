@@ -13,14 +13,14 @@ from typing import Any
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import MemDrivenError
 from memdriven.numbers import counted
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.request import Recipe
 from memdriven.ui import gr, html, restore
-from memdriven.ui.html import button, hint, panel, section, status, tag, text
+from memdriven.ui.html import button, hint, panel, section, status, tag
 from memdriven.ui.picture import Moment, is_moment
-from memdriven.ui.query import KEPT, STATE_SECONDS, Compose
+from memdriven.ui.query import KEPT, Compose
 from memdriven.ui.references import note
 from memdriven.ui.restore import ACTIONS
 from memdriven.ui.steering import Steering, read_upload
@@ -56,28 +56,28 @@ def panel_html(stored: object) -> str:
     if any(each.get("star") for each in moments):
         tools += button("Select favourites", data_tick="star")
     tools += button("Forget all", "md-link", data_act="clear", data_event="like")
-    items = "".join(_item(place, each) for place, each in enumerate(moments))
+    items = (_item(place, each) for place, each in enumerate(moments))
     said = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
-    return said + tag("div", tools, class_="md-actions") + tag("ol", items, class_="md-history")
+    return said + tag("div", tools, class_="md-actions") + tag("ol", *items, class_="md-history")
 
 
 def _item(place: int, each: Moment) -> str:
     recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
     words = recipe.caption
     label = f"Choose picture {place + 1}: {words}"
-    box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
+    box = tag("input", type="checkbox", aria_label=label, data_star=star)
     image = tag("img", src=each["image"], width=72, height=72, alt=html.PICTURE_ALT.format(caption=words))
-    inspects = {"data_act": "inspect", "data_place": place, "title": ACTIONS["inspect"][1]}
+    inspects = {"data_act": "inspect", "title": ACTIONS["inspect"][1]}
     seen = tag("button", image, type="button", class_="md-history-picture", **inspects)
-    facts = tag("p", text(words), class_="md-history-words")
-    facts += tag("span", text(f"No. {place + 1}"), class_="md-history-number")
-    facts += tag("span", text(html.seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
+    facts = tag("p", words, class_="md-history-words")
+    facts += tag("span", f"No. {place + 1}", class_="md-history-number")
+    facts += tag("span", html.seed_words(recipe.seed, len(recipe.variations)), class_="md-seed")
     mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
     acts = [(act, *said) for act, said in ACTIONS.items() if act != "similar"]
-    buttons = [html.act_button(act, label, words, why, data_place=place) for act, label, why in acts]
+    buttons = [html.act_button(act, label, words, why) for act, label, why in acts]
     # These wait for no painting.
     for act, label, why, on in (("forget", "Forget", None, None), ("star", f"{mark} Favourite", kept, star)):
-        buttons.append(html.act_button(act, label, words, why, on, data_place=place, data_event="like"))
+        buttons.append(html.act_button(act, label, words, why, on, data_event="like"))
     controls = tag("div", facts + tag("div", *buttons, class_="md-steer"))
     return tag("li", box + seen + controls, class_="md-moment", data_recipe=each["recipe"])
 
@@ -86,29 +86,23 @@ def _item(place: int, each: Moment) -> str:
 # What a press, a file or a link changes on the page, by name.
 
 
-def _place(event: gr.EventData, moments: Sequence[Moment]) -> int | None:
-    """Return the place in the list that a press names; None for none of it."""
-    place = str(getattr(event, "place", None))
-    return int(place) if place in map(str, range(len(moments))) else None
+SAID = {
+    "restore": "Restored: the same recipe, the same pixels.",
+    "similar": "Painted from that recipe with another model or memory: alike, not the same.",
+    "adopt": "The variation is kept, with its noise.",
+}
 
 
-def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
-    """Look at a past picture's recipe, or take from it."""
-    moments, kind = history(stored), getattr(event, "act", None)
-    place = _place(event, moments)
-    here = inspected if getattr(event, "place", None) is None else None
-    written = here if place is None else moments[place]["recipe"]
-    if not written:
-        raise restore.no_recipe()
-    recipe = Recipe.from_json(written)
+def act(event: gr.EventData, steering: Steering) -> dict[str, Any]:
+    """Look at the recipe that a press names, or take from it."""
+    recipe, kind = restore.read(getattr(event, "recipe", None)), getattr(event, "act", None)
     if kind == "inspect":
-        return restore.inspected(recipe)
+        return {"inspection": restore.inspection(recipe)}
     if kind == "remix":
         return restore.remixed(restore.adapted(recipe, steering), steering)
     if kind == "similar":
-        said = "Painted from that recipe with another model or memory: alike, not the same."
-        return restore.restored(restore.adapted(recipe, steering), steering, said)
-    return restore.restored(recipe, steering)
+        recipe = restore.adapted(recipe, steering)
+    return restore.restored(recipe, steering, SAID.get(str(kind), SAID["restore"]))
 
 
 def star(current: object) -> dict[str, Any]:
@@ -122,12 +116,13 @@ def star(current: object) -> dict[str, Any]:
 
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
-    return restore.inspected(restore.read(written)) | {"status": status(html.READY)}
+    return {"inspection": restore.inspection(restore.read(written)), "status": status(html.READY)}
 
 
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Bring back the recipe of a PNG that carries one."""
-    return restore.restored(Recipe.from_png(read_upload(getattr(event, "content", None))), steering)
+    recipe = Recipe.from_png(read_upload(getattr(event, "content", None)))
+    return restore.restored(recipe, steering, SAID["restore"])
 
 
 def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
@@ -140,7 +135,7 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if link:
         try:
-            shown = restore.restored(restore.read(link), steering)
+            shown = restore.restored(restore.read(link), steering, SAID["restore"])
         except MemDrivenError as error:
             shown = {"status": html.failure(error)}
     if isinstance(values, dict):
@@ -156,26 +151,23 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     return shown
 
 
-def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
-    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
+def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
+    """Yield status and, at last, a link to the sheet or ZIP of the `recipes` that a press names.
 
     What this page cannot make again is left out and named, unless nothing would be left.
     """
-    places = getattr(event, "places", None)
-    wanted = set(map(str, places)) if isinstance(places, list) else set()
-    numbered = list(enumerate(history(stored), start=1))
-    chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
+    given = getattr(event, "recipes", None)
+    problem: MemDrivenError = restore.no_recipe()
+    recipes = [restore.read(each) for each in given[: MOST + FAVOURITES]] if isinstance(given, list) else []
     outputs, left_out = list[PipelineOutput](), list[str]()
-    problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
     yield {"saved": ""}
-    for done, (number, each) in enumerate(chosen, start=1):
-        yield {"status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
-        recipe = Recipe.from_json(each["recipe"])
+    for done, recipe in enumerate(recipes, start=1):
+        yield {"status": status(f"Painting picture {done} of {len(recipes)} again.", busy=True)}
         try:
             outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
         except MemDrivenError as error:
             problem = error
-            left_out.append(f"No. {number}")
+            left_out.append(f"{recipe.caption} ({html.seed_words(recipe.seed, len(recipe.variations))})")
     if not outputs:
         raise problem
     title, kind, name, content = "contact sheet", "image/png", "memdriven-sheet.png", contact_sheet(outputs)
@@ -184,7 +176,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
         content = archive(outputs, content)
     said = f"{counted(len(outputs), 'picture')} ready to save."
     if left_out:
-        said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
+        said = f"Ready to save: {len(outputs)}. This page cannot make these again: {'; '.join(left_out)}."
     link = html.save_link(name, html.data_uri(content, kind), f"Save the {title} ({len(outputs)})")
     yield {"saved": link, "status": status(said)}
 
@@ -245,26 +237,6 @@ def archive(outputs: Sequence[PipelineOutput], sheet: bytes) -> bytes:
 # ---------------------------------------------------------------------------------------------------------
 # The tab.
 
-_READ = """() => {
-  try { return [JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]")]; } catch { return [[]]; }
-}"""
-_ADD = "made => [window.memdriven.history.add(made)]"
-_FRESH = "() => [window.memdriven.history.read()]"
-_UNDO = "() => [window.memdriven.history.undo()]"
-_ARRIVED = "() => window.memdriven.arrived()"
-_CHOSEN = """
-element.addEventListener('click', event => {
-  const target = event.target.closest('button[data-export], button[data-tick]');
-  if (!target) return;
-  if (target.dataset.tick) {
-    for (const box of element.querySelectorAll('input')) box.checked = box.matches('[data-star]');
-    return;
-  }
-  const places = [...element.querySelectorAll('input:checked')].map(box => box.value);
-  trigger('submit', {kind: target.dataset.export, places});
-});
-"""
-
 
 def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     """Add the tab.
@@ -275,27 +247,21 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
             column.saved = panel(elem_id="saved")
-            listed = panel(panel_html([]), elem_id="history", js_on_load=html.CLICKS + _CHOSEN)
+            pressed = html.script("clicks.js", "history.js")
+            listed = panel(panel_html([]), elem_id="history", js_on_load=pressed)
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
             choose = tag("input", type="file", accept="image/png", class_="md-file")
-            words = text("Drop a PNG here to restore it, or choose one")
+            words = "Drop a PNG here to restore it, or choose one"
             zone = tag("label", words + choose, class_="md-drop")
             dropped = panel(zone, elem_id="recipe-drop", js_on_load=html.CLICKS)
             with gr.Row(elem_id="recipe-paste"):
-                written = gr.Textbox(
-                    label="Recipe (JSON) or link",
-                    max_lines=1,
-                    scale=3,
-                    max_length=restore.MAX_TEXT,
-                    elem_id="recipe-text",
-                    min_width=140,
-                )
+                wide = {"scale": 3, "min_width": 140, "max_length": restore.MAX_TEXT}
+                written = html.box("recipe-text", "Recipe (JSON) or link", **wide)
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=html.CLICKS)
-            column.inspected = gr.State(None, time_to_live=STATE_SECONDS)
     quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
     every, current, stored = [*vars(column)], column.current, column.past
 
@@ -303,26 +269,28 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         """Show the list that an event changed."""
         event.success(panel_html, stored, listed, trigger_mode="always_last", **quiet)
 
-    for source in (listed, column.inspection):
-        column.on(source.click, act, ["past", "inspected", "steering"], every)
+    for source in (listed, column.inspection, column.grid):
+        column.on(source.click, act, ["steering"], every)
     # The browser's own list is changed by `page.js` alone: one that comes back from here would lack what
     # was pressed meanwhile.
+    kept_now = "() => [window.memdriven.history.read()]"
     for event in (
         column.on(column.result.like, star, ["current"], ["made", "status"], **html.PRESS),
         current.change(remember, current, column.made, **html.BESIDE),
     ):
-        then_list(event.success(None, column.made, stored, js=_ADD, **quiet))
-    then_list(listed.like(None, None, stored, js=_FRESH, **quiet))
-    then_list(undo.click(None, None, stored, js=_UNDO, **quiet))
-    then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet))
-    pasted = ["inspection", "inspected", "status"]
-    column.on([read.click, written.submit], paste, [written], pasted, **quiet)
+        add = "made => [window.memdriven.history.add(made)]"
+        then_list(event.success(None, column.made, stored, js=add, **quiet))
+    then_list(listed.like(None, None, stored, js=kept_now, **quiet))
+    then_list(undo.click(None, None, stored, js="() => [window.memdriven.history.undo()]", **quiet))
+    then_list(gr.on([page.load, tab.select], None, None, stored, js=kept_now, **quiet))
+    column.on([read.click, written.submit], paste, [written], ["inspection", "status"], **quiet)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}
-    column.on(arrival.submit, arrive, ["steering"], every, **once).success(None, js=_ARRIVED)
+    arrived = column.on(arrival.submit, arrive, ["steering"], every, **once)
+    arrived.success(None, js="() => window.memdriven.arrived()")
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = column.on(listed.submit, save, ["past", "steering"], ["saved", "status"])
+    saving = column.on(listed.submit, save, ["steering"], ["saved", "status"])
     saving.success(None, js=html.pressing("saved"))

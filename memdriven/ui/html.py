@@ -1,24 +1,24 @@
 """Safe HTML: tags, pictures as data URIs, the status line, and parts that several tabs share.
 
-Everything a user or a data set wrote passes through `text` before it reaches the page. Gradio's
-`gr.HTML` must only ever show the result through its plain `${value}` template: its `{{value}}`
-escapes HTML but then evaluates `${...}` inside the text as JavaScript.
+What a user or a data set wrote is escaped by `tag`, as are all of its contents that are not `Markup`, which
+it returns; so is text that is added to Markup. Gradio's `gr.HTML` must only ever show the result through its
+plain `${value}` template: its `{{value}}` escapes HTML but then evaluates `${...}` inside it as JavaScript.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import itertools
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import torch
+from markupsafe import Markup, escape
 from PIL import Image
 from torch import Tensor
 
@@ -42,13 +42,8 @@ PICTURE_ALT = "Generated picture for the caption: {caption}"
 READY = "Ready."
 
 
-def text(value: object) -> str:
-    """Return text with everything escaped that HTML gives a meaning to."""
-    return html.escape(str(value), quote=True)
-
-
-def tag(name: str, *content: str, **attributes: object) -> str:
-    """Return an element; attribute values are escaped, `content` must be safe already.
+def tag(name: str, *content: object, **attributes: object) -> Markup:
+    """Return an element; attribute values are escaped, and of its contents all that is not `Markup`.
 
     `class_` gives `class`, other underscores become hyphens; None and False leave an attribute
     out, True gives it without a value.
@@ -57,9 +52,9 @@ def tag(name: str, *content: str, **attributes: object) -> str:
     for key, value in attributes.items():
         if value is not None and value is not False:
             start += " " + key.rstrip("_").replace("_", "-")
-            start += "" if value is True else f'="{text(value)}"'
-    start += ">"
-    return start if name in ("img", "br", "input") else f"{start}{''.join(content)}</{name}>"
+            start += "" if value is True else f'="{escape(str(value))}"'
+    void = name in ("img", "br", "input")
+    return Markup(f"{start}>") + Markup().join(map(escape, content)) + Markup("" if void else f"</{name}>")
 
 
 def seed_words(seed: int | None, steps: int = 0) -> str:
@@ -67,14 +62,14 @@ def seed_words(seed: int | None, steps: int = 0) -> str:
     return f"seed {seed}, step {steps} away" if steps else f"seed {seed}"
 
 
-def button(label: str, kind: str = "md-action", **attributes: object) -> str:
+def button(label: str, kind: str = "md-action", **attributes: object) -> Markup:
     """Return a button of a class, with attributes as `tag` takes them."""
-    return tag("button", text(label), type="button", class_=kind, **attributes)
+    return tag("button", label, type="button", class_=kind, **attributes)
 
 
 def act_button(
     act: str, label: str, of: str, title: str | None = None, pressed: bool | None = None, **data: object
-) -> str:
+) -> Markup:
     """Return a button that does an act with a thing `of` these words; `data` names the thing (`CLICKS`)."""
     return button(
         label,
@@ -88,9 +83,9 @@ def act_button(
     )
 
 
-def hint(message: object, **attributes: object) -> str:
+def hint(message: object, **attributes: object) -> Markup:
     """Return a quiet line that explains."""
-    return tag("p", text(message), class_="md-hint", **attributes)
+    return tag("p", message, class_="md-hint", **attributes)
 
 
 def data_uri(content: bytes, kind: str = "image/webp") -> str:
@@ -109,22 +104,21 @@ _said = itertools.count()
 """Numbers what is told: Gradio does not draw a value anew that equals the one before."""
 
 
-def status(message: str, *, busy: bool = False) -> str:
+def status(message: str, *, busy: bool = False) -> Markup:
     """Return a line of state; `busy` arms the Stop button through the style sheet."""
-    return tag("p", text(message), class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
+    return tag("p", message, class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
 
 
-def failure(error: Exception) -> str:
-    """Return an error as what to do about it, what was found and what was wanted."""
+def failure(error: Exception) -> Markup:
+    """Return an error as what to do about it, then what was wanted and what was found."""
     if not isinstance(error, MemDrivenError):
         traceback.print_exception(error)
         found = f"{type(error).__name__}, which the page did not expect"
         error = MemDrivenError("an answer", found, "try again; the server's terminal says more")
-    lines = (f"Found: {error.found}", f"Wanted: {error.wanted}", f"Try this: {error.fix}")
-    told = (tag("span", text(line)) for line in lines)
-    title = tag("strong", text("That did not work"))
+    what_to_do = tag("strong", f"{error.fix[:1].upper()}{error.fix[1:]}.")
+    why = tag("span", f"Wanted: {error.wanted}. Found: {error.found}.")
     about = {"role": "alert", "data_busy": "false", "data_said": next(_said)}
-    return tag("div", title, *told, class_="md-error", **about)
+    return tag("div", what_to_do, why, class_="md-error", **about)
 
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}
@@ -150,7 +144,7 @@ def washed(colours: np.ndarray, alpha: np.ndarray) -> str:
     return image_uri(Image.fromarray(np.dstack([colours, alpha]), "RGBA"), "PNG")
 
 
-def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
+def slide(first: tuple[str, str], second: tuple[str, str]) -> Markup:
     """Return two pictures, each (address, caption), on top of each other with a slider."""
     below = tag("img", src=second[0], alt=second[1])
     above = tag("img", src=first[0], alt=first[1], class_="md-slide-top")
@@ -159,15 +153,15 @@ def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
         "div",
         tag("div", below, above, class_="md-slide-frame"),
         tag("input", type="range", min=0, max=100, value=50, aria_label=label),
-        tag("div", *(tag("span", text(name)) for _, name in (first, second)), class_="md-slide-labels"),
+        tag("div", *(tag("span", name) for _, name in (first, second)), class_="md-slide-labels"),
         class_="md-slide",
     )
 
 
-def thumbs(retrieval: Sequence[Neighbour] | None) -> str:
+def thumbs(retrieval: Sequence[Neighbour] | None) -> Markup:
     """Return the neighbours as a row of small pictures; a word where there are none."""
     if not retrieval:
-        return tag("p", text("no memory"), class_="md-no-memory")
+        return tag("p", "no memory", class_="md-no-memory")
     images = (
         tag("img", src=image_uri(each.image), title=each.caption, alt=CARD_ALT.format_map(vars(each)))
         for each in retrieval
@@ -175,16 +169,16 @@ def thumbs(retrieval: Sequence[Neighbour] | None) -> str:
     return tag("ul", *(tag("li", each) for each in images), class_="md-thumbs")
 
 
-def figure(picture: str, alt: str, caption: str = "", **attributes: object) -> str:
-    """Return a picture (a data URI) with a caption that is safe HTML already."""
+def figure(picture: str, alt: str, caption: str = "", **attributes: object) -> Markup:
+    """Return a picture (a data URI) with a caption."""
     words = [tag("figcaption", caption)] if caption else []
     return tag("figure", tag("img", src=picture, alt=alt), *words, **{"class_": "md-figure", **attributes})
 
 
-def changed_words(changes: Sequence[tuple[str, str]]) -> str:
+def changed_words(changes: Sequence[tuple[str, str]]) -> Markup:
     """Return words with those gone struck through and those new marked."""
     names = {"gone": "del", "new": "ins", "same": "span"}
-    return " ".join(tag(names[kind], text(word)) for kind, word in changes)
+    return Markup(" ").join(tag(names[kind], word) for kind, word in changes)
 
 
 def script(*names: str) -> str:
@@ -227,18 +221,18 @@ def fold(name: str, title: str) -> Iterator[None]:
     """
     with gr.Column(elem_id=f"{name}-fold", elem_classes="md-fold"):
         opens = {"aria_expanded": "false", "aria_controls": f"{name}-fold"}
-        panel(tag("h2", tag("button", text(title), type="button", **opens), class_="md-fold-title"))
+        panel(tag("h2", tag("button", title, type="button", **opens), class_="md-fold-title"))
         yield
 
 
 def section(kind: str, title: str) -> gr.HTML:
     """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `paint`."""
-    return panel(tag("h2", text(title), class_=f"md-section md-{kind}"))
+    return panel(tag("h2", title, class_=f"md-section md-{kind}"))
 
 
-def save_link(name: str, address: str, words: str = "") -> str:
+def save_link(name: str, address: str, words: str = "") -> Markup:
     """Return a link that saves a data URI as a file."""
-    return tag("a", text(words or name), class_="md-action", href=address, download=name)
+    return tag("a", words or name, class_="md-action", href=address, download=name)
 
 
 def pressing(name: str) -> str:
@@ -267,10 +261,16 @@ def slider(
     )
 
 
-def choice(kind: type, name: str, label: str, options: Iterable[tuple[str, str]], **more: Any) -> Any:
-    """Add (label, value) options: a `gr.Dropdown`, or a `gr.Radio` or `gr.CheckboxGroup` side by side."""
+def choice(kind: type, name: str, label: str, options: Mapping[str, str], **more: Any) -> Any:
+    """Add options, labels by value: a `gr.Dropdown`, or a `gr.Radio` or `gr.CheckboxGroup` side by side."""
     form: dict[str, Any] = {"filterable": False} if kind is gr.Dropdown else {"elem_classes": "md-choice"}
-    return kind(list(options), label=label, elem_id=name, **form | more)
+    labels = [(label, value) for value, label in options.items()]
+    return kind(labels, label=label, elem_id=name, **form | more)
+
+
+def box(name: str, label: str, max_lines: int = 1, **more: Any) -> gr.Textbox:
+    """Add a box to write in."""
+    return gr.Textbox(label=label, elem_id=name, max_lines=max_lines, **more)
 
 
 def explain(words: str) -> None:
@@ -278,38 +278,40 @@ def explain(words: str) -> None:
     panel(hint(words))
 
 
-def table(title: str, heads: Iterable[str], rows: Iterable[str], **attributes: object) -> str:
-    """Return rows (`tr`) under a title and heads, all of them safe HTML already."""
+def table(title: str, heads: Iterable[str], rows: Iterable[str], **attributes: object) -> Markup:
+    """Return rows (`tr`) under a title and heads."""
     head = tag("thead", tag("tr", *(tag("th", each, scope="col") for each in heads)))
     return tag("table", tag("caption", title), head, tag("tbody", *rows), **attributes)
 
 
-def row(kind: str, cells: Iterable[str]) -> str:
+def row(kind: str, cells: Iterable[str]) -> Markup:
     """Return cells side by side."""
     return tag("ol", *(tag("li", each) for each in cells), class_=kind)
 
 
-def image(picture: Image.Image, alt: str = "") -> str:
+def image(picture: Image.Image, alt: str = "") -> Markup:
     """Return a picture as an image of the page."""
     return tag("img", src=image_uri(picture), alt=alt)
 
 
-def over(picture: Image.Image, map_: str) -> str:
+def over(picture: Image.Image, map_: str) -> Markup:
     """Return a picture under a map (a data URI)."""
     return tag("span", image(picture), tag("img", src=map_, alt="", class_="md-wash"), class_="md-over")
 
 
-def bars(rows: Sequence[tuple[str, float]], largest: float, form: str = "{:.2f}") -> str:
+def bars(
+    rows: Sequence[tuple[str, float]], largest: float, form: Callable[[float], str] = "{:.2f}".format
+) -> Markup:
     """Return named numbers as bars; `largest` fills one."""
     cells = []
     for name, value in rows:
         long = tag("span", style=f"width:{100 * value / largest if largest else 0:.1f}%")
-        number = tag("span", form.format(value), class_="md-number")
-        cells.append(tag("span", text(name)) + tag("span", long, class_="md-bar") + number)
+        number = tag("span", form(value), class_="md-number")
+        cells.append(tag("span", name) + tag("span", long, class_="md-bar") + number)
     return row("md-bars", cells)
 
 
-def barcode(values: Tensor, kind: str) -> str:
+def barcode(values: Tensor, kind: str) -> Markup:
     """Return numbers (n,) as a strip one px high: coloured above 0, grey below."""
     strong = levels(values[None].abs())
     colours = np.where((values[None] > 0).numpy()[..., None], COLOURS[kind], (128, 122, 112)).astype(np.uint8)
@@ -318,7 +320,7 @@ def barcode(values: Tensor, kind: str) -> str:
 
 def histogram(
     cosines: Tensor, marks: Sequence[float], others: Sequence[float] = (), *, small: bool = False
-) -> str:
+) -> Markup:
     """Return how many items have which of the cosines (n,) with the caption, and where the references lie.
 
     `marks` are those of the references in use, `others` of those that were tried; a small one has no axis.

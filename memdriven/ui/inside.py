@@ -13,17 +13,18 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from markupsafe import Markup, escape
 from PIL import Image
 
 from memdriven.explore.compare import WRONG, Row, across, least_alike
 from memdriven.explore.critic import contents, load_critic
 from memdriven.explore.inside import BLOCKS, PLACES, Fusion, Inside, as_seen, hide, look_inside
 from memdriven.models.noise import WHOLE
-from memdriven.numbers import counted
+from memdriven.numbers import counted, percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import button, hint, image, over, row, status, tag, text, wash
+from memdriven.ui.html import button, hint, image, over, row, status, tag, wash
 from memdriven.ui.query import Compose, Query, read_examples
 from memdriven.ui.references import note
 
@@ -38,10 +39,10 @@ CONTROL_NAMES = {
 }
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the memory's features that are shown side by side."""
-RULES = {value: label for label, value in state.RULES}
-RULES |= {"random": "drawn at random", "oracle": "its own caption"}
+RULES = state.RULES | {"random": "drawn at random", "oracle": "its own caption"}
 CRITIC_SIZE = 128
 """Side in px of the picture whose content features are shown where no D says which it judges."""
+V_G = Markup("v<sub>G</sub>")
 QUESTIONS = ("Is it real?", "Real, and fits its caption?", "Real, and fits a wrong one?")
 
 
@@ -101,7 +102,7 @@ def walk(pipe: MemoryDrivenPipeline, seen: Inside, prefix: str, only: Sequence[s
     begins = names.index(stages[0]) + 1
     flow = tag(
         "div",
-        '<svg class="md-wires" aria-hidden="true"></svg>',
+        tag("svg", class_="md-wires", aria_hidden="true"),
         tag("div", *stations, role="tablist", class_="md-stations", aria_label="The method, step by step"),
         "" if only else tag("div", *noise, class_="md-z-node", data_step="noise"),
         tag("div", back, tag("output", class_="md-step-of", aria_live="off"), onward, class_="md-walk-steps"),
@@ -115,7 +116,7 @@ def walk(pipe: MemoryDrivenPipeline, seen: Inside, prefix: str, only: Sequence[s
 
 def words(seen: Inside) -> Step:
     """Show the words and the sentence, each as a strip of its numbers."""
-    rows = [tag("li", tag("span", text(word)), html.barcode(numbers, "text")) for word, numbers in seen.words]
+    rows = [tag("li", tag("span", word), html.barcode(numbers, "text")) for word, numbers in seen.words]
     rows.append(tag("li", tag("b", "s"), html.barcode(seen.sentence, "text"), class_="md-whole"))
     lead = (
         f"A recurrent network turns each word into {len(seen.sentence)} numbers, its embedding, and the "
@@ -124,7 +125,7 @@ def words(seen: Inside) -> Step:
     if seen.prepared.guidance and len(seen.prepared.retrieval):
         rows.append(tag("li", tag("span", "s, guided"), html.barcode(seen.prepared.text.sentence[0], "text")))
         lead += " The last row is s as G reads it: moved away from what the reference\u2019s captions say."
-    view = tag("q", text(seen.prepared.request.caption)) + html.barcode(seen.sentence, "text")
+    view = tag("q", seen.prepared.request.caption) + html.barcode(seen.sentence, "text")
     account = _account("The words become numbers", lead, tag("ul", *rows, class_="md-strips"))
     return Step("words", "Words", "text", view, account)
 
@@ -140,9 +141,9 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
         f"The memory M holds {counted(bank.n, 'item')}: image features with their captions. s is compared "
         "with all of these captions, and each item counts by its best. Far right means: says nearly the same."
     )
-    formula = "cos(s, s<sub>i</sub>) = s \u00b7 s<sub>i</sub> / (|s| |s<sub>i</sub>|)"
+    formula = Markup("cos(s, s<sub>i</sub>) = s \u00b7 s<sub>i</sub> / (|s| |s<sub>i</sub>|)")
     if not len(found):
-        lead, formula = lead + " No reference was taken: the memory is switched off.", ""
+        lead, formula = lead + " No reference was taken: the memory is switched off.", Markup()
     elif found.strategy != "sentence-sentence":
         by = f"This reference was found by another rule ({RULES[found.strategy]})"
         lead += f" {by}; the mark shows where it lies by this one."
@@ -152,7 +153,7 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
         if each.id in cosines:
             place = int((seen.cosines > cosines[each.id]).sum()) + 1
             told = f"cosine {cosines[each.id]:.2f}, number {place} of {bank.n:,}"
-        said = tag("div", tag("q", text(each.caption)), tag("p", told, class_="md-told"))
+        said = tag("div", tag("q", each.caption), tag("p", told, class_="md-told"))
         cards.append(tag("li", image(each.image, each.caption), said))
     if found.tried:
         shown += hint(
@@ -174,13 +175,13 @@ def features(seen: Inside) -> Step:
     hints = []
     if len(found) > 1:
         hints.append(
-            f"{len(found)} memories took part, mixed into one v, shown over the image of No. 1, which weighs "
-            f"{found[0].weight:.0%}."
+            f"{len(found)} references took part, mixed into one v, shown over the image of No. 1, which "
+            f"weighs {percent(found[0].weight)}."
         )
     if seen.noise.window != WHOLE:
-        hints.append("This seed crops the memory; the same crop is shown here.")
+        hints.append("This seed crops the reference; the same crop is shown here.")
     if seen.noise.mirror:
-        hints.append("This seed mirrors the memory; it is shown mirrored here.")
+        hints.append("This seed mirrors the reference; it is shown mirrored here.")
     top, largest = mean.topk(8)[1].tolist(), float(mean.max())
     channels = html.bars([(f"channel {n}", float(mean[n])) for n in top if mean[n] > 0], largest)
     picker = _picker(_reference(seen), "The reference, with the strength of v", wash(strength, "memory"))
@@ -189,9 +190,10 @@ def features(seen: Inside) -> Step:
         "each of 16 \u00d7 16 places. Choose a place. Their mean over all places is v_G, which says what is "
         "there, not where."
     )
-    means = tag("h4", "v<sub>G</sub>: the mean of each channel") + html.barcode(mean, "memory") + channels
+    means = tag("h4", V_G + ": the mean of each channel") + html.barcode(mean, "memory") + channels
     parts = (tag("div", picker, *map(hint, hints)), tag("div", _v_here()), tag("div", means))
-    formula = "v \u2208 \u211d<sup>512\u00d716\u00d716</sup>, &ensp; v<sub>G</sub> = mean over places of v"
+    size = tag("sup", "512\u00d716\u00d716")
+    formula = "v \u2208 \u211d" + size + ", \u2002 " + V_G + " = mean over places of v"
     account = _account("The image features v", lead, tag("div", *parts, class_="md-three"), formula)
     return Step("features", "Features", "memory", view, account)
 
@@ -218,7 +220,7 @@ def stage(seen: Inside, number: int) -> Step:
     return Step(f"stage{number}", f"Stage {number + 1}", "paint", image(picture), account)
 
 
-def _gates(seen: Inside, picture: Image.Image, fusions: Sequence[tuple[int, Fusion]]) -> str:
+def _gates(seen: Inside, picture: Image.Image, fusions: Sequence[tuple[int, Fusion]]) -> Markup:
     largest, pictures, choices = seen.most_moved, [], []
     for place, each in fusions:
         first = place == fusions[0][0]
@@ -229,7 +231,7 @@ def _gates(seen: Inside, picture: Image.Image, fusions: Sequence[tuple[int, Fusi
         choices.append(button(name, "md-chip", data_choose=place, aria_pressed=pressed))
     ramp = (tag("span", "0"), tag("span", class_="md-ramp"), tag("span", f"{largest or 0:.1f}"))
     scale = "|W(v) \u2212 W(0)|, mean over channels, on one scale for all of this picture\u2019s maps"
-    maps = tag("p", "v enters ", *choices, class_="md-meets") + "".join(pictures)
+    maps = tag("p", "v enters ", *choices, class_="md-meets") + Markup().join(pictures)
     maps += tag("p", *ramp, class_="md-scale-of") + hint(scale)
     heads = ("channel", "h", "W", "b", "h\u2032")
     where = " at " + tag("output", class_="md-where")
@@ -282,19 +284,21 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
             continue
         cells = [image(picture, f"{name} picture") + tag("b", name)]
         for a in contents(picture):
-            cells.append(image(a, f"{name}, pooled to {a.width} px") + tag("span", f"a<sub>{a.width}</sub>"))
+            cells.append(image(a, f"{name}, pooled to {a.width} px") + tag("span", "a", tag("sub", a.width)))
         answers = ""
         if judge is not None:
             sentences = [pipe.retriever.query(each).text.sentence[0].float() for each in (own, wrong)]
             said = zip(QUESTIONS, judge.judge(picture, *sentences), strict=True)
-            answers = html.bars(list(said), largest=1.0, form="{:.0%}")
+            answers = html.bars(list(said), 1.0, percent)
         shown += tag("div", row("md-contents", cells), answers)
     lead = (
         "While it is trained, the generator has an opponent: the discriminator D. Deep layers lose the shape "
         "of things, so D is also given the picture itself, pooled again and again: its content features."
     )
-    sizes = f"a<sub>{made.width // 2}</sub>, a<sub>{made.width // 4}</sub>, \u2026, a<sub>4</sub>"
-    formula = f"{sizes}: each the average of the one before"
+    sizes = Markup("a<sub>{}</sub>, a<sub>{}</sub>, \u2026, a<sub>4</sub>").format(
+        made.width // 2, made.width // 4
+    )
+    formula = sizes + ": each the average of the one before"
     view = tag("span", *map(image, contents(seen.pictures[0])), class_="md-pooled")
     return Step("critic", "Critic", "paint", view, _account("The critic", lead, shown + hint(told), formula))
 
@@ -308,13 +312,13 @@ def judged(pipe: MemoryDrivenPipeline, seen: Inside) -> tuple[Image.Image | None
     return real if len(seen.prepared.retrieval) else None, made
 
 
-def _account(title: str, lead: str, shown: str = "", formula: str = "") -> str:
-    sentences = tag("p", text(lead).replace("v_G", "v<sub>G</sub>"), class_="md-lead")
+def _account(title: str, lead: str, shown: str = "", formula: str = "") -> Markup:
+    sentences = tag("p", escape(lead).replace("v_G", V_G), class_="md-lead")
     written = tag("p", formula, class_="md-formula") if formula else ""
     return tag("div", tag("h3", title), written, sentences, class_="md-account-head") + shown
 
 
-def _picker(picture: Image.Image, label: str, map_: str, cells: int = PLACES) -> str:
+def _picker(picture: Image.Image, label: str, map_: str, cells: int = PLACES) -> Markup:
     """Return a picture under a map, on which one of cells x cells places is chosen."""
     label = f"{label}. The arrow keys choose a place."
     about = {"class_": "md-picker", "role": "application", "tabindex": 0, "aria_label": label}
@@ -322,7 +326,7 @@ def _picker(picture: Image.Image, label: str, map_: str, cells: int = PLACES) ->
     return tag("div", over(picture, map_), cell, **about, data_cells=cells, style=f"--cells:{cells}")
 
 
-def _v_here() -> str:
+def _v_here() -> Markup:
     strip = tag("canvas", class_="md-barcode md-v-here", width=512, height=1, aria_hidden="true")
     return tag("h4", "v at ", tag("output", class_="md-where")) + strip + tag("ol", class_="md-bars md-v-top")
 
@@ -379,8 +383,8 @@ def look(*query: object) -> Iterator[tuple[str, str, str]]:
     cells = []
     for share, line in zip(shares, lines[2:], strict=False):
         picture = pipe(replace(wanted, references=used, memory=share)).images[0]
-        alt = f"The picture with {share:.0%} of the memory"
-        cells.append(html.figure(html.image_uri(picture), alt, f"{share:.0%}", data_share=f"{share:.0%}"))
+        alt = f"The picture with {percent(share)} of the memory"
+        cells.append(html.figure(html.image_uri(picture), alt, percent(share), data_share=percent(share)))
         yield gr.skip(), fading_html(cells), line
 
 
@@ -409,7 +413,7 @@ def controls_html(rows: Sequence[Row]) -> str:
     """Return the controls side by side, each with the memory that it used."""
     cells = []
     for control, (key, (name, why)) in zip(rows, CONTROL_NAMES.items(), strict=False):
-        words = tag("p", tag("b", text(name)), tag("span", text(why)), class_="md-control")
+        words = tag("p", tag("b", name), tag("span", why), class_="md-control")
         shown, used = tag("span", html.CONTROL_GONE, class_="md-tile md-control-gone"), ""
         if control.pictures:
             shown = html.figure(html.image_uri(control.pictures[0]), f"{name}: {why}", data_control=key)

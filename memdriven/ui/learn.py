@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, DataError
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import gr, html, lessons, queue, state
-from memdriven.ui.html import BESIDE, READY, hint, panel, status, tag, text
+from memdriven.ui.html import BESIDE, READY, hint, panel, status, tag
 from memdriven.ui.lessons import Lesson, Question, questions
-from memdriven.ui.query import STATE_SECONDS, Compose
+from memdriven.ui.query import STATE_SECONDS, Compose, read_examples
 from memdriven.ui.references import note
 
 EMPTY = "Predict, then run. What happens appears here."
@@ -78,14 +78,14 @@ def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.
     elif answer is not None:
         right = said == answer
         verdict, judged = ("right", "You were right.") if right else ("wrong", "It came otherwise.")
-    own = tag("span", "Your prediction: ", tag("q", text("none" if said is None else predicted)))
+    own = tag("span", "Your prediction: ", tag("q", "none" if said is None else predicted))
     lines = [tag("p", tag("strong", judged), " ", own, class_="md-judged", data_verdict=verdict)]
     if measured:
-        lines.append(tag("p", text(measured), class_="md-measured"))
+        lines.append(tag("p", measured, class_="md-measured"))
     if answer is not None:
-        came = "" if verdict == "right" else tag("b", text(lesson.options[answer]), ". ")
-        lines.append(tag("p", came, text(lesson.outcomes[answer])))
-    lines += [tag("p", text(line)) for line in lesson.reveal]
+        came = "" if verdict == "right" else tag("b", lesson.options[answer], ". ")
+        lines.append(tag("p", came, lesson.outcomes[answer]))
+    lines += [tag("p", line) for line in lesson.reveal]
     ways = [
         *((each.title, each.id) for each in lessons.lessons().values()),
         ("the four questions again", AFTER),
@@ -104,18 +104,21 @@ def lesson_html(lesson: Lesson) -> str:
     for kind, word in html.EQUATION:
         about = " md-about" if kind == lesson.highlight else ""
         terms.append(tag("b", word, class_=f"md-{kind}{about}") if kind else f" {word} ")
-    subject, caption, other = state.subject(), lesson.request.caption, ""
-    if subject and subject not in caption.split():
-        other = f"Written for another model: this one knows {subject}s. Run it with a caption of your own."
-    notes = (tag("li", text(line)) for line in lesson.notes)
+    pipe, subject, caption, other = state.pipeline(), state.subject(), lesson.request.caption, ""
+    words = caption.split()
+    if not {*words} <= {*pipe.vocabulary.words} or (subject and subject not in words):
+        other = "Written for another model: run it with a caption of your own"
+        with suppress(DataError):
+            other += "".join(f", such as \u201c{each}\u201d" for each in read_examples(pipe)[:1])
+    notes = (tag("li", line) for line in lesson.notes)
     parts = (
         tag("p", *terms, class_="md-equation"),
-        tag("h2", text(lesson.title), tag("small", f" {lesson.minutes} min")),
-        *(tag("p", text(line)) for line in lesson.text),
-        tag("p", tag("q", text(caption)), class_="md-quote"),
+        tag("h2", lesson.title, tag("small", f" {lesson.minutes} min")),
+        *(tag("p", line) for line in lesson.text),
+        tag("p", tag("q", caption), class_="md-quote"),
         hint(other) if other else "",
         tag("details", tag("summary", "For teachers"), tag("ul", *notes), class_="md-teacher"),
-        tag("p", text(lesson.question), class_="md-question"),
+        tag("p", lesson.question, class_="md-question"),
     )
     return tag("article", *parts, class_="md-lesson", data_lesson=lesson.id)
 
@@ -149,8 +152,8 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
         before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
         rows = []
         for good, each in zip(right, asked, strict=True):
-            mark, answer = "\u2713" if good else "\u2717", tag("em", text(each.options[each.answer or 0]))
-            rows.append(tag("li", tag("b", mark), text(f" {each.question} "), answer))
+            mark, answer = "\u2713" if good else "\u2717", tag("em", each.options[each.answer or 0])
+            rows.append(tag("li", tag("b", mark), f" {each.question} ", answer))
         made = tag("p", tag("strong", f"{before}Now: {visit[when]} of {len(asked)}."))
         made += tag("ul", *rows, class_="md-answered")
         where = f"{summary()} {where}"
@@ -202,8 +205,8 @@ def build(compose: Compose) -> None:
     """Add the tab."""
     known = lessons.lessons()
     first = next(iter(known.values()))
-    titles = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
-    choices = [("Four questions", BEFORE), *titles, ("The same four", AFTER)]
+    titles = {each.id: f"{n} {each.title}" for n, each in enumerate(known.values(), 1)}
+    choices = {BEFORE: "Four questions", **titles, AFTER: "The same four"}
     minutes = sum(each.minutes for each in known.values())
     with gr.Tab("Learn", id="learn"):
         # In the tab: what stands between two tabs, Gradio takes for one.
@@ -218,7 +221,7 @@ def build(compose: Compose) -> None:
                 words = panel(lesson_html(first), elem_id="lesson")
                 answer = _options(first, "Predict first", "lesson-answer")
                 label, example = "Your own caption (if you like)", first.request.caption
-                own = gr.Textbox(label=label, placeholder=example, max_lines=2, elem_id="lesson-own")
+                own = html.box("lesson-own", label, placeholder=example, max_lines=2)
                 start = html.run_button("Run", "lesson-run", interactive=False)
             with gr.Column(elem_id="lesson-shown", min_width=300):
                 made = panel(note(EMPTY), elem_id="lesson-result", js_on_load=html.script("inside.js"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ from memdriven.errors import DataError, MemDrivenError
 from memdriven.explore.compare import carries, cosines, difference, least_alike, mean_difference, painted
 from memdriven.explore.critic import contents
 from memdriven.explore.inside import BLOCKS, PLACES, as_seen, hide, look_inside
-from memdriven.numbers import is_whole, parse_json
+from memdriven.numbers import is_whole, parse_json, percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, html, inside, state
-from memdriven.ui.html import EQUATION, figure, hint, image_uri, row, tag, text, thumbs
+from memdriven.ui.html import EQUATION, figure, hint, image_uri, row, tag, thumbs
 from memdriven.ui.references import note
 
 SCHEMA = "memdriven.lesson/2"
@@ -151,7 +151,7 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
             told += f" has {has[0]} of the {has[1]} named" if has else ""
             cells.append(figure(image_uri(pipe.bank.thumbnail(place)), item.captions[0], told))
         tops.append(float(found.max()))
-        title = tag("h3", tag("q", text(caption)), class_="md-row-name")
+        title = tag("h3", tag("q", caption), class_="md-row-name")
         rows += title + html.histogram(found, tops[-1:]) + row("md-nearest", cells)
         yield Ran(rows)
     answer = 0 if tops[0] < 0.4 else 1 if tops[0] < 0.8 else 2
@@ -163,7 +163,8 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     yield from map(Ran, map(note, copies.describing(pipe)))
     given, far = pipe.prepare(request).retrieval.shares, Reference(least_alike(pipe, request.caption))
     shares = (0.0, 0.5, 1.0) if state.offers_memory() else (0.0, 1.0)
-    kinds = {f"{each:.0%} of the memory": replace(request, references=given, memory=each) for each in shares}
+    known = replace(request, references=given)
+    kinds = {f"{percent(each)} of the memory": replace(known, memory=each) for each in shares}
     cells = []
     for name, each in (kinds | {"the wrong memory": replace(request, references=(far,))}).items():
         output = pipe(each)
@@ -195,7 +196,7 @@ def gates(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     most, least, there = float(gaps.max()), float(gaps.min()), strength[gaps.argmax()]
     answer, rank = 2 if most < 2 * least else int(there < strength.median()), int((strength > there).sum())
     measured = (
-        f"Hiding one part changes {100 * most:.1f} % of the picture, hiding another {100 * least:.1f} %. "
+        f"Hiding one part changes {percent(most, 1)} of the picture, hiding another {percent(least, 1)}. "
         f"The one that changes most is number {rank + 1} of 16 by the strength of v."
     )
     yield Ran(made, answer, measured)
@@ -217,10 +218,11 @@ def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
             cells.append(figure(image_uri(pictures[-1]), f"{name}, picture {len(pictures)}"))
             made = tag("h3", name, class_="md-row-name") + row("md-draws", cells)
             yield Ran(shown + made)
-        apart.append(100 * mean_difference(pictures))
-        shown += made + hint(f"Two of them differ by {apart[-1]:.1f} % on average.")
-    answer = 2 if max(apart) < 0.5 else int(apart[1] > apart[0])
-    yield Ran(shown, answer, f"z alone: {apart[0]:.1f} % apart. Mirror and window alone: {apart[1]:.1f} %.")
+        apart.append(mean_difference(pictures))
+        shown += made + hint(f"Two of them differ by {percent(apart[-1], 1)} on average.")
+    answer = 2 if max(apart) < 0.005 else int(apart[1] > apart[0])
+    by_z, by_view = (percent(each, 1) for each in apart)
+    yield Ran(shown, answer, f"z alone: {by_z} apart. Mirror and window alone: {by_view}.")
 
 
 def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
@@ -255,12 +257,14 @@ def critic(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran
         yield Ran(made, None, "No real picture to compare with: no reference took part.")
         return
     pairs = zip(contents(real), contents(picture), strict=True)
-    gaps = [(f"{a.width} px", float(difference(a, b).mean())) for a, b in pairs]
-    (largest, first), (smallest, last), most = gaps[0], gaps[-1], max(gap for _, gap in gaps)
+    gaps = {f"{a.width} px": float(difference(a, b).mean()) for a, b in pairs}
+    told, ends = {size: percent(gap, 1) for size, gap in gaps.items()}, list(gaps.items())
+    (largest, first), (smallest, last) = ends[0], ends[-1]
     title = tag("h3", "How far real and made are apart", class_="md-row-name")
-    shown = made + title + html.bars([(f"at {size}", gap) for size, gap in gaps], most, "{:.1%}")
-    answer = 2 if most < 1.3 * min(gap for _, gap in gaps) else 0 if first > last else 1
-    yield Ran(shown, answer, f"Apart by {first:.1%} at {largest}, by {last:.1%} at {smallest}.")
+    named = [(f"at {size}", gap) for size, gap in gaps.items()]
+    shown = made + title + html.bars(named, max(gaps.values()), partial(percent, digits=1))
+    answer = 2 if max(gaps.values()) < 1.3 * min(gaps.values()) else 0 if first > last else 1
+    yield Ran(shown, answer, f"Apart by {told[largest]} at {largest}, by {told[smallest]} at {smallest}.")
 
 
 EXPERIMENTS: dict[str, Callable[[MemoryDrivenPipeline, Request, str], Iterator[Ran]]] = {

@@ -10,10 +10,10 @@ from PIL import Image
 
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
-from memdriven.numbers import is_number
+from memdriven.numbers import is_number, percent
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import image_uri, status, tag, text
+from memdriven.ui.html import image_uri, status, tag
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import note
 
@@ -49,7 +49,7 @@ def run(
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
     steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
     bars = tag("div", *steps, class_="md-morph-steps", aria_hidden="true")
-    change = html.hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
+    change = html.hint(f"Change per step ({percent(sum(gaps), 1)} in total).")
     ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
     links = []
     for kind, label in FORMAT_NAMES.items():
@@ -75,7 +75,7 @@ def film(pictures: Sequence[str], place: int, *below: str) -> str:
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
-    quote = tag("q", text(retrieval.caption), class_="md-quote" + still["words"])
+    quote = tag("q", retrieval.caption, class_="md-quote" + still["words"])
     memory = tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"])
     noise = tag("span", f"seed {seed}", class_="md-seed" + still["z"])
     return tag("div", quote, memory, noise, class_="md-end")
@@ -91,14 +91,10 @@ def build(compose: Compose) -> None:
                 "a sphere, all else linearly."
             )
             options = {"value": ["z"], "elem_classes": "md-choice md-choice-three"}
-            parts = zip(MOVING, morph.PARTS, strict=True)
+            parts = dict(zip(morph.PARTS, MOVING, strict=True))
             moving = html.choice(gr.CheckboxGroup, "morph-moving", "What moves", parts, **options)
-            words = gr.Textbox(
-                label="Words at the end", elem_id="morph-words", max_lines=3, placeholder="the same words"
-            )
-            seed = gr.Textbox(
-                label="Seed at the end", elem_id="morph-seed", max_lines=1, placeholder="random"
-            )
+            words = html.box("morph-words", "Words at the end", max_lines=3, placeholder="the same words")
+            seed = html.box("morph-seed", "Seed at the end", placeholder="random")
             count = html.slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
             make = html.run_button("Morph", "morph-run")
         with gr.Column(elem_id="morph-shown", min_width=300):

@@ -4,58 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from PIL import Image
 
 from memdriven.checkpoint import load_rival, rival_budget
-from memdriven.errors import MemDrivenError
+from memdriven.errors import DataError, MemDrivenError
 from memdriven.evaluation.report import PUBLISHED
 from memdriven.evaluation.results import Result
-from memdriven.explore.compare import mean_difference, painted
+from memdriven.explore.compare import by_others, mean_difference, painted
 from memdriven.explore.inside import look_inside
 from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
+from memdriven.files import read_json
+from memdriven.numbers import percent
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
 from memdriven.ui import copies, gr, html, inside, references, state
-from memdriven.ui.html import image, image_uri, panel, status, tag, text
+from memdriven.ui.html import image, image_uri, panel, status, tag
 from memdriven.ui.query import Compose, Query, read_examples
 from memdriven.ui.references import note
 
 EMPTY = "The figure is drawn here."
 ROWS, NOISES = 4, 5
-COLUMNS = {
-    "fid_vgg": "FID, VGG-16",
-    "kid_vgg": "KID, VGG-16",
-    "r_precision_judge": "R-precision, %",
-    "asked_colours": "named colours seen, %",
-    "copy_suspected": "suspected copies, %",
-}
-ROW_NAMES = {
-    "real": "real pictures",
-    "retrieved": "references, unchanged",
-    "best-of-8": "ours, best of 8 references",
-    "model": "ours, nearest reference",
-    "rival": "a rival without memory",
-    "random": "ours, random reference",
-    "none": "ours, no memory",
-}
+COLUMNS, ROW_NAMES, CAPTIONS = read_json(Path(__file__).with_name("paper.json"), DataError).values()
+"""Names of Table 1's columns and rows, and the figures' captions."""
 RIVAL_HEAD = "A rival without memory"
-CAPTIONS = {
-    "1": "Pictures from text. The paper compares with other models. Here the same model paints without its "
-    "memory and with a random one: this shows what the memory gives, not how a model would paint that "
-    "never had one.",
-    "1, rival": "Pictures from text: of a rival of DF-GAN\u2019s kind, trained on the same pictures and "
-    "captions{budget}, which never had a memory; of the same model without its memory, and with a "
-    "random one; ours.",
-    "2": "The method, with the numbers of the picture that your words give. Choose a step.",
-    "3": "Pictures with the retrieved image that gave the features, and what the copy check finds.",
-    "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: pictures of "
-    "other z, and nothing else: the memory is seen the same way in all of them.",
-    "table 1": "The paper\u2019s numbers on CUB, and ours on this model\u2019s own data. FID comes in forms "
-    "(a, b, c; ? unknown) that differ by ten points on the same pictures, and these are other pictures: the "
-    "two parts cannot be ranked.",
-}
 HOLDS = {"yes": "holds", "partly": "in part", "no": "does not hold", None: "not measured"}
 
 
@@ -90,12 +64,12 @@ def claims_html() -> str:
         rows = [_claim(*each) for each in answers(state.pipeline()).items()]
     except MemDrivenError as error:
         return html.failure(error)
-    title = text(f"Measured on {state.pipeline().checkpoint.name}, by rows of its results.jsonl.")
+    title = f"Measured on {state.pipeline().checkpoint.name}, by rows of its results.jsonl."
     return html.table(title, ("The paper says", "Where", "Here", "Holds?"), rows, class_="md-claim-table")
 
 
 def _claim(claim: Claim, answered: Answered) -> str:
-    here, holds = text(answered[0]), answered[1]
+    here, holds = answered[0], answered[1]
     tab, press = claim.see, {"inside": "#inside-run"}.get(claim.see, "#generate")
     if claim.see.startswith(("figure", "table")):
         tab, press = "paper", f'#paper-choice input[value="{claim.see.removeprefix("figure ")}"]'
@@ -103,8 +77,8 @@ def _claim(claim: Claim, answered: Answered) -> str:
         here += " " + html.button("See it", "md-link", data_press=press, data_tab=tab)
     return tag(
         "tr",
-        tag("th", text(claim.words), scope="row"),
-        tag("td", text(claim.where), data_head="Where"),
+        tag("th", claim.words, scope="row"),
+        tag("td", claim.where, data_head="Where"),
         tag("td", here, data_head="Here"),
         tag("td", tag("b", HOLDS[holds]), data_head="Holds?"),
         data_holds=holds or "open",
@@ -123,7 +97,7 @@ def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     named = ["Given text", RIVAL_HEAD, "No memory", "Random memory", "Ours"]
     heads = [each for each in named if rival is not None or each != RIVAL_HEAD]
     budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
-    caption, rows = CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget), [_heads(heads)]
+    caption, rows = (CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget), [_heads(heads)])
     for request in requests:
         cells, loose = [_words(request.caption)], replace(request, references=None, best_of=1)
         if rival is not None:
@@ -163,12 +137,16 @@ def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
         for step in range(NOISES):
             z = pipe.noise(request, (request.seeds[0] + step) % (MAX_SEED + 1)).z
             pictures.append(painted(pipe, prepared, first._replace(z=z)))
-            shown = "".join(_picture(each, caption) for each in pictures)
+            shown = [_picture(each, caption) for each in pictures]
             blank, apart = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures)), ""
             if not blank:
-                share = f"Two of them differ by {100 * mean_difference(pictures):.1f} % on average."
+                by_memory = mean_difference([pictures[0], *by_others(pipe, prepared, first)])
+                share = (
+                    f"Two of them differ by {percent(mean_difference(pictures), 1)} on average; with other "
+                    f"references and the same noise by {percent(by_memory, 1)}."
+                )
                 apart = tag("p", share, class_="md-hint md-apart")
-            below = tag("div", shown + blank, class_="md-paper-noises")
+            below = tag("div", *shown, blank, class_="md-paper-noises")
             block = tag("div", above, below, apart, class_="md-paper-block")
             yield _figure("5", [blocks, block])
         blocks += block
@@ -186,7 +164,7 @@ def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator
     if ours:
         made.append(_numbers(f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours))
         forms = sorted({each.protocol for each in measured.values() if each.metric in COLUMNS})
-        lines = (tag("li", text(form.replace("KID x 1000", "KID"))) for form in forms)
+        lines = (tag("li", form.replace("KID x 1000", "KID")) for form in forms)
         made.append(tag("details", tag("summary", "How each number was measured"), tag("ul", *lines)))
     else:
         made.append(html.hint("Nothing was measured of this checkpoint yet."))
@@ -218,7 +196,7 @@ FIGURES: dict[str, tuple[str, Figure]] = {
 
 def _figure(number: str, rows: Sequence[str], caption: str = "") -> str:
     name = "Table 1:" if number == "table 1" else f"Figure {number}:"
-    words = tag("figcaption", tag("b", name), " ", text(caption or CAPTIONS[number]))
+    words = tag("figcaption", tag("b", name), " ", caption or CAPTIONS[number])
     return tag("figure", *rows, words, class_="md-paper", data_figure=number)
 
 
@@ -233,15 +211,14 @@ def _row(cells: Sequence[str], count: int, kind: str = "md-paper-row") -> str:
 
 def _numbers(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
-        tag("tr", tag("th", text(name), scope="row"), *(tag("td", text(each)) for each in cells))
-        for name, *cells in rows
+        tag("tr", tag("th", name, scope="row"), *(tag("td", each) for each in cells)) for name, *cells in rows
     ]
-    made = html.table(text(title), heads, lines)
+    made = html.table(title, heads, lines)
     return tag("div", made, class_="md-numbers", tabindex=0, role="region", aria_label=title)
 
 
 def _words(caption: str) -> str:
-    return tag("p", text(caption), class_="md-paper-words")
+    return tag("p", caption, class_="md-paper-words")
 
 
 def _picture(picture: Image.Image, caption: str) -> str:
@@ -265,7 +242,7 @@ def build(compose: Compose) -> None:
         )
         claims = panel(note("The claims are looked up when this tab is opened."), elem_id="paper-claims")
         with gr.Row(elem_classes="md-tools"):
-            figures = ((label, name) for name, (label, _) in FIGURES.items())
+            figures = {name: label for name, (label, _) in FIGURES.items()}
             number = html.choice(
                 gr.Radio, "paper-choice", "Figure", figures, value="1", show_label=False, scale=3
             )

@@ -9,36 +9,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NotRequired, TypedDict, TypeGuard
 
+from markupsafe import Markup
 from PIL import Image
 
 from memdriven.data.images import centre_square
 from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.models.noise import WHOLE
+from memdriven.numbers import percent
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.request import Recipe, Reference
-from memdriven.ui import gr, query, state
-from memdriven.ui.html import (
-    BESIDE,
-    CLICKS,
-    PICTURE_ALT,
-    PICTURE_BUSY,
-    PRESS,
-    button,
-    data_uri,
-    hint,
-    image_uri,
-    panel,
-    pressing,
-    save_link,
-    script,
-    section,
-    seed_words,
-    status,
-    tag,
-    text,
-)
+from memdriven.ui import gr, html, query, state
+from memdriven.ui.html import button, hint, panel, section, status, tag
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import MEMORY_EMPTY, look, note, panels, select
 from memdriven.ui.steering import Steering, own_panel, read_picture, steps_line, user_image
@@ -63,7 +46,7 @@ class Moment(TypedDict):
 def moment(output: PipelineOutput, index: int = 0) -> Moment:
     """Return what to remember of a finished picture."""
     small = centre_square(output.all_stages[index][-1], SIDE)
-    return {"recipe": output.recipes[index].to_json(), "image": image_uri(small)}
+    return {"recipe": output.recipes[index].to_json(), "image": html.image_uri(small)}
 
 
 _KINDS = {"recipe": str, "image": str, "star": bool, "at": float, "again": bool}
@@ -104,7 +87,7 @@ COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
 
 def empty_picture() -> str:
     """Return the panel before the first picture."""
-    frame = tag("div", tag("p", text("Your picture appears here.")), class_="md-frame md-empty")
+    frame = tag("div", tag("p", "Your picture appears here."), class_="md-frame md-empty")
     return tag("div", frame, class_="md-canvas")
 
 
@@ -117,12 +100,12 @@ def picture_panel(
     """
     stages, recipe = output.stages, output.recipe
     strip = _strip(stages, resolutions or state.pipeline().resolutions)
-    content = tag("p", text(PICTURE_BUSY))
+    content = tag("p", html.PICTURE_BUSY)
     if stages:
         content = tag(
             "img",
-            src=data_uri(output.png(), "image/png") if output.complete else image_uri(stages[-1]),
-            alt=PICTURE_ALT.format(caption=recipe.caption),
+            src=html.data_uri(output.png(), "image/png") if output.complete else html.image_uri(stages[-1]),
+            alt=html.PICTURE_ALT.format(caption=recipe.caption),
             class_="md-result",
             data_seed=recipe.seed,
             data_complete=str(output.complete).lower(),
@@ -135,7 +118,7 @@ def picture_panel(
     return tag(
         "div",
         content,
-        tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption),
+        tag("p", tag("q", recipe.caption), class_="md-picture-words", data_of=recipe.caption),
         strip,
         gallery(tried or output.prepared.tried, output.retrieval.ids),
         *map(claims_list, output.claims[:1]),
@@ -143,9 +126,9 @@ def picture_panel(
         time_bar(output.timings),
         tag(
             "details",
-            tag("summary", text("Recipe")),
-            tag("p", text(said)),
-            tag("pre", text(written), tabindex=0),
+            tag("summary", "Recipe"),
+            tag("p", said),
+            tag("pre", written, tabindex=0),
             button("Copy recipe", "md-action md-copy", data_copy=written, **COPY),
             class_="md-recipe",
         ),
@@ -160,9 +143,9 @@ def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
         item = each.neighbour
         label = f"Painted with No. {item.rank}: {item.caption}"
         act = {"data_act": "take", "data_id": item.id, "aria_pressed": str(item.id in used).lower()}
-        image = tag("img", src=image_uri(each.picture), alt=label)
+        image = tag("img", src=html.image_uri(each.picture), alt=label)
         cells += tag("li", tag("button", image, type="button", class_="md-tile", title=label, **act))
-    title = text(f"Painted with each of {len(tried)} references; choose another")
+    title = f"Painted with each of {len(tried)} references; choose another"
     tiles = tag("ol", cells, class_="md-grid md-tried-pictures")
     return tag("div", tag("h3", title, class_="md-small-title") + tiles) if tried else ""
 
@@ -173,7 +156,7 @@ def time_bar(timings: Mapping[str, float]) -> str:
     whole, bar, legend = sum(steps.values()) or 1.0, "", ""
 
     def line(name: str, ms: float) -> str:
-        return text(name) + " " + tag("b", text(f"{ms:.{0 if ms >= 10 else 1}f} ms"))
+        return name + " " + tag("b", f"{ms:.{0 if ms >= 10 else 1}f} ms")
 
     for step, ms in steps.items():
         kind, name = STEPS.get(step, ("md-paint", f"paint {step.removeprefix('stage ')} px"))
@@ -189,22 +172,22 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
     for place, side in enumerate(resolutions):
         image = tag("span", class_="md-blank md-busy")
         if place < len(stages):
-            image = tag("img", src=image_uri(stages[place]), alt=f"Stage of {side} pixels")
-        cells += tag("li", image + tag("span", text(f"{side} px")))
+            image = tag("img", src=html.image_uri(stages[place]), alt=f"Stage of {side} pixels")
+        cells += tag("li", image + tag("span", f"{side} px"))
     return tag("ol", cells, class_="md-strip") if len(resolutions) > 1 else ""
 
 
 def _actions(output: PipelineOutput) -> str:
     """Return seed and view of a finished picture, and what can be done with it."""
     recipe, side = output.recipe, output.images[0].width
-    facts = [("md-seed", seed_words(recipe.seed, len(recipe.variations)))]
+    facts = [("md-seed", html.seed_words(recipe.seed, len(recipe.variations)))]
     if any(output.mirrored[:1]):
         facts.append(("md-view", "memory mirrored"))
     if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
-        facts.append(("md-view", f"memory cropped to {output.windows[0][2]:.0%}"))
+        facts.append(("md-view", f"memory cropped to {percent(output.windows[0][2])}"))
     facts.append(("md-side", f"{side} px"))
     name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
-    acts = [tag("a", text("Download PNG"), href="#", download=name, class_="md-action")]
+    acts = [tag("a", "Download PNG", href="#", download=name, class_="md-action")]
     for times in LARGER:
         title = f"Download at {times * side} px, smoothly enlarged (Lanczos); its recipe stays inside"
         label = f"Download enlarged {times} times"
@@ -223,8 +206,8 @@ def _actions(output: PipelineOutput) -> str:
     private = hint("Made with your own image: only this tab, while it is open, can make it again.")
     if not recipe.private:
         acts.append(button("Copy link", data_link=recipe.to_url(), **COPY))
-        private = ""
-    known = (tag("span", text(words), class_=kind) for kind, words in facts)
+        private = Markup()
+    known = (tag("span", words, class_=kind) for kind, words in facts)
     return tag("div", *known, class_="md-actions") + tag("div", *acts, class_="md-actions") + private
 
 
@@ -234,7 +217,7 @@ def claims_list(claims: Sequence[Claim]) -> str:
     if named:
         title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
         checked = "Judged by the model's own checker, which also picked the reference. A hint, not proof."
-        panel += tag("h3", text(title), class_="md-small-title")
+        panel += tag("h3", title, class_="md-small-title")
         panel += tag("ul", *map(_claim, named), class_="md-claims") + hint(checked)
     for said, told in (
         ("denied", "This model cannot leave things out, and may paint what your words deny"),
@@ -250,10 +233,10 @@ def _claim(claim: Claim) -> str:
     mark, label, seen, kind = "\u2713", "seen", "", "md-holds"
     if not claim.holds:
         instead = "there is none" if claim.seen in ABSENT else f"looks {_value(claim.seen)}"
-        mark, label, seen, kind = "\u2717", "not seen", " " + tag("i", text(instead)), ""
-    sign = tag("span", text(mark), role="img", aria_label=label)
-    title = f"probability {100 * claim.probability:.0f} %"
-    return tag("li", sign + text(_thing(claim)) + seen, class_=kind or None, title=title)
+        mark, label, seen, kind = "\u2717", "not seen", " " + tag("i", instead), ""
+    sign = tag("span", mark, role="img", aria_label=label)
+    title = f"probability {percent(claim.probability)}"
+    return tag("li", sign + _thing(claim) + seen, class_=kind or None, title=title)
 
 
 def _thing(claim: Claim) -> str:
@@ -320,7 +303,9 @@ def enlarge(event: gr.EventData, current: object, steering: Steering) -> Iterato
     recipe = recipe_of(current, "a picture to enlarge")
     made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
     large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
-    link = save_link(f"memdriven-{recipe.seed}-x{times}.png", data_uri(recipe.to_png(large), "image/png"))
+    link = html.save_link(
+        f"memdriven-{recipe.seed}-x{times}.png", html.data_uri(recipe.to_png(large), "image/png")
+    )
     yield {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
 
 
@@ -384,12 +369,12 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
     changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    column.on(panel_.click, keep, ["current", "steering"], changed, **PRESS).success(None, js=_TAKEN)
+    column.on(panel_.click, keep, ["current", "steering"], changed, **html.PRESS).success(None, js=_TAKEN)
 
 
 PREVIEW = ("memory", "unknown", "status")
 STEERED = (*PREVIEW, "steering", "own", "steps")
-SWITCHED = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+SWITCHED = ("facts", "checkpoint", "k", "tries", "share", "fade", "guidance", *STEERED[len(PREVIEW) - 1 :])
 
 
 def build(column: Compose, begin: Mapping[str, Any]) -> None:
@@ -401,23 +386,25 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", "Memory: what it offers for the words")
             first = begin.get("memory", note(MEMORY_EMPTY))
-            column.memory = panel(first, elem_id="memory", js_on_load=CLICKS)
-            column.own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
+            column.memory = panel(first, elem_id="memory", js_on_load=html.CLICKS)
+            column.own = panel(own_panel(Steering()), elem_id="own", js_on_load=html.CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", "Picture")
             first = begin.get("result", empty_picture())
-            column.result = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            column.result = panel(
+                first, elem_id="result", js_on_load=html.CLICKS + html.script("lightbox.js")
+            )
             column.larger = panel(elem_id="larger")
     asked, preview = column.whole_query, column.named(*PREVIEW)
     changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
-    gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
+    gr.on(changes, look, asked, preview, trigger_mode="always_last", **html.BESIDE)
     for source in column.named("memory", "own", "steps"):
-        column.on(source.click, click, ["current", *asked], STEERED, **PRESS)
+        column.on(source.click, click, ["current", *asked], STEERED, **html.PRESS)
     column.on(column.own.upload, add_own, asked, STEERED)
     keep_from(column.result, column)
     larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])
-    larger.success(None, js=pressing("larger"))
+    larger.success(None, js=html.pressing("larger"))
     switched = column.on(column.checkpoint.input, query.switch, ["checkpoint"], SWITCHED)
-    switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
+    switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **html.BESIDE)
     painted = (*PREVIEW, "result", "seed", "current")
     column.on(column.generate.click, paint, asked, painted)

@@ -21,26 +21,8 @@ from memdriven.models.noise import Window
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Recipe, Request
-from memdriven.ui import gr, state
-from memdriven.ui.html import (
-    BESIDE,
-    CLICKS,
-    PRESS,
-    QUEUED,
-    READY,
-    button,
-    choice,
-    failure,
-    fold,
-    hint,
-    panel,
-    script,
-    section,
-    slider,
-    status,
-    tag,
-    text,
-)
+from memdriven.ui import gr, html, state
+from memdriven.ui.html import button, hint, panel, section, status, tag
 from memdriven.ui.order import typed
 from memdriven.ui.state import NUMBERS, RULES, read_number
 from memdriven.ui.steering import Steering, own_panel, steps_line
@@ -55,8 +37,8 @@ SOURCES = {
     "none": ("None", "Control: no reference at all, words and noise alone."),
 }
 """Label and hint of each place where the references can come from."""
-FREE = ("from the seed", "")
-"""Label and value of what a seed decides."""
+FREE = {"": "from the seed"}
+"""Of what a seed decides."""
 MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -132,7 +114,7 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
     source = {"source": recipe.strategy}
-    if recipe.strategy in dict(RULES).values():
+    if recipe.strategy in RULES:
         source = {"source": "retrieved", "comparison": recipe.strategy}
     return {
         "caption": recipe.caption,
@@ -200,18 +182,18 @@ class Compose(SimpleNamespace):
             try:
                 return placed(handler(*values))
             except Exception as error:
-                return begun | {self.status: failure(error)}
+                return begun | {self.status: html.failure(error)}
 
         @wraps(handler)
         def often(*values: Any) -> Iterator[Any]:
             try:
                 yield from map(placed, handler(*values))
             except Exception as error:
-                yield begun | {self.status: failure(error)}
+                yield begun | {self.status: html.failure(error)}
 
         answer = often if isgeneratorfunction(handler) else once
         listen = partial(gr.on, trigger) if isinstance(trigger, list) else trigger
-        return listen(answer, self.named(*given), outputs, **(how or QUEUED))
+        return listen(answer, self.named(*given), outputs, **(how or html.QUEUED))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -251,7 +233,7 @@ def chips() -> str:
         read_tries(pipe)
         examples = [tag("li", button(each, "md-chip", data_caption=each)) for each in read_examples(pipe)]
     except DataError as error:
-        return failure(error)
+        return html.failure(error)
     return tag("ul", *examples, class_="md-chips", aria_label="Try one of these")
 
 
@@ -262,7 +244,7 @@ def _examples(count: int) -> str:
 
 
 def _unfolding(title: str, *content: str) -> str:
-    return tag("details", tag("summary", text(title)), *content, class_="md-known")
+    return tag("details", tag("summary", title), *content, class_="md-known")
 
 
 def known_words() -> str:
@@ -292,10 +274,9 @@ def facts() -> str:
     return hint(f"{state.chosen()}: {counted(state.pipeline().bank.n, 'picture')} in memory")
 
 
-def choices() -> list[tuple[str, str]]:
-    """Return (label, name) of each checkpoint; one without a memory says so."""
-    there = {name: state.has_memory(folder) for name, folder in state.shelf().folders.items()}
-    return [(name if full else f"{name} (no memory yet)", name) for name, full in there.items()]
+def choices() -> dict[str, str]:
+    """Return a label for each checkpoint that can be opened: one that has, or borrows, a memory."""
+    return {name: name for name, folder in state.shelf().folders.items() if state.has_memory(folder)}
 
 
 def in_use() -> dict[str, Any]:
@@ -309,8 +290,9 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
     yield {"status": status(f"Opening {name}\u2026", busy=True)}
     try:
         pipe = state.choose(str(name))
+        tries = read_tries(pipe)
     except MemDrivenError as error:
-        yield {"checkpoint": state.chosen(), "status": failure(error)}
+        yield {"checkpoint": state.chosen(), "status": html.failure(error)}
         return
     yield {
         **in_use(),
@@ -320,6 +302,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
         "steps": "",
         "share": 1.0,
         "guidance": pipe.config.generator.guidance,
+        "tries": gr.Slider(tries, maximum=min(MAX_TRIED, pipe.bank.n), visible=state.offers_tries()),
         "status": status(f"{state.chosen()} is in use: {counted(pipe.bank.n, 'picture')} in memory."),
     }
 
@@ -331,28 +314,22 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
 def build(begin: Mapping[str, Any]) -> Compose:
     """Add the column to the page that is being built, with what it opens with by name."""
     pipe, offered = state.pipeline(), choices()
-    strategy, rules = pipe.config.retrieval.strategy, [rule for _, rule in RULES]
+    strategy = pipe.config.retrieval.strategy
     tries, most = 1, min(MAX_TRIED, pipe.bank.n)
-    with suppress(DataError):
+    with suppress(DataError):  # `chips` says what is wrong with the file
         tries = read_tries(pipe)
     column = Compose(steering=gr.State(Steering(), time_to_live=STATE_SECONDS))
     column.current = gr.State(begin.get("current"), time_to_live=STATE_SECONDS)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
             section("text", "Words")
-            column.caption = gr.Textbox(
-                begin.get("caption", ""),
-                label="Your words",
-                show_label=False,
-                lines=2,
-                max_lines=6,
-                placeholder=_examples(1),
-                elem_id="caption",
-                autofocus=True,
+            first, form = begin.get("caption", ""), {"lines": 2, "max_lines": 6, "show_label": False}
+            column.caption = html.box(
+                "caption", "Your words", value=first, placeholder=_examples(1), autofocus=True, **form
             )
             column.unknown = panel(elem_id="unknown")
             with gr.Row(elem_id="word-tools"):
-                vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=script("words.js"))
+                vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=html.script("words.js"))
                 panel(batch(), elem_id="batch")
             tried = panel(chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
@@ -360,75 +337,67 @@ def build(begin: Mapping[str, Any]) -> Compose:
             with gr.Row(elem_id="actions"):
                 column.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 column.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
-            column.status = panel(status(READY), elem_id="status")
-            column.place = panel(elem_id="place", js_on_load=script("place.js"))
+            column.status = panel(status(html.READY), elem_id="status")
+            column.place = panel(elem_id="place", js_on_load=html.script("place.js"))
         with gr.Column(elem_id="folds"):
-            with fold("memory", "Memory"):
+            with html.fold("memory", "Memory"):
                 label, first, several = "Model and memory", state.shelf().default, len(offered) > 1
-                column.checkpoint = choice(
+                column.checkpoint = html.choice(
                     gr.Dropdown, "checkpoint", label, offered, value=first, visible=several
                 )
                 column.facts = panel(facts(), elem_id="facts")
-                sources = ((label, name) for name, (label, _) in SOURCES.items())
+                sources = {name: label for name, (label, _) in SOURCES.items()}
                 label, first = (
                     "Where the reference comes from",
-                    "retrieved" if strategy in rules else strategy,
+                    "retrieved" if strategy in RULES else strategy,
                 )
-                column.source = choice(
+                column.source = html.choice(
                     gr.Radio, "source", label, sources, value=first, show_label=False, elem_classes=None
                 )
                 column.hint = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
-                label, first = "Match memories by", strategy if strategy in rules else rules[0]
-                column.comparison = choice(gr.Dropdown, "comparison", label, RULES, value=first)
+                label, first = "Match memories by", strategy if strategy in RULES else next(iter(RULES))
+                column.comparison = html.choice(gr.Dropdown, "comparison", label, RULES, value=first)
                 label = "Try several references, keep the best"
-                column.tries = slider("tries", label, 1, most, tries, visible=state.offers_tries())
+                column.tries = html.slider("tries", label, 1, most, tries, visible=state.offers_tries())
                 info = "Higher follows your words where the memory disagrees."
                 strength = state.limits("guidance")
-                column.guidance = slider("guidance", "Caption strength", *strength, 0.25, info=info)
-            with fold("noise", "Noise"):
+                column.guidance = html.slider("guidance", "Caption strength", *strength, 0.25, info=info)
+            with html.fold("noise", "Noise"):
                 with gr.Row(elem_id="noise"):
-                    column.seed = gr.Textbox(
-                        begin.get("seed", ""),
-                        label="Seed",
-                        show_label=False,
-                        max_lines=1,
-                        min_width=120,
-                        scale=2,
-                        placeholder="random",
-                        elem_id="seed",
-                    )
+                    first, form = begin.get("seed", ""), {"show_label": False, "min_width": 120, "scale": 2}
+                    column.seed = html.box("seed", "Seed", value=first, placeholder="random", **form)
                     dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
-                column.steps = panel(elem_id="steps", js_on_load=CLICKS)
+                column.steps = panel(elem_id="steps", js_on_load=html.CLICKS)
                 free = "Off: a new random seed for every picture."
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
                 # What is written into the box, by hand or the button, is kept (`page.js`).
-                gr.on([column.keep.input, dice.click], typed, None, column.seed, **PRESS)
-                label, sides = "Mirror the memory, left to right", (("off", "no"), ("on", "yes"))
-                column.mirror = choice(gr.Radio, "mirror", label, [FREE, *sides], value="")
+                gr.on([column.keep.input, dice.click], typed, None, column.seed, **html.PRESS)
+                label, sides = "Mirror the memory, left to right", FREE | {"no": "off", "yes": "on"}
+                column.mirror = html.choice(gr.Radio, "mirror", label, sides, value="")
                 label = "Part of the memory that is seen (left, top, side)"
-                parts = [FREE, ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")]
-                column.window = choice(
+                parts = FREE | {"0 0 1": "the whole", "0.1 0.1 0.8": "the middle"}
+                column.window = html.choice(
                     gr.Dropdown, "window", label, parts, value="", allow_custom_value=True, filterable=True
                 )
-            with fold("experiments", "Experiments"):
+            with html.fold("experiments", "Experiments"):
                 low, high, _ = state.limits("k")
                 begun, info = pipe.config.retrieval.k, "Blended references often show through each other."
-                column.k = slider("k", "References blended (k)", low, high, min(begun, high), info=info)
+                column.k = html.slider("k", "References blended (k)", low, high, min(begun, high), info=info)
                 with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
-                    column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
-                    ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
+                    column.share = html.slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
+                    ends = (tag("span", each) for each in ("words alone", "all of the memory"))
                     panel(tag("p", *ends, class_="md-fade-ends"))
     column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
-    column.on(column.source.change, show_source, ["source"], set_by_source, **BESIDE)
-    # What is in use changed, by the choice or by a recipe.
+    column.on(column.source.change, show_source, ["source"], set_by_source, **html.BESIDE)
+    # What is in use changed, by the html.choice or by a recipe.
     column.facts.change(
         lambda: (chips(), known_words(), gr.Textbox(placeholder=_examples(1))),
         None,
         [tried, vocabulary, column.caption],
-        **BESIDE,
+        **html.BESIDE,
     )
     return column
 

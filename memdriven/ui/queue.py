@@ -54,7 +54,7 @@ NO_FUNCTION = "no such function of this page: see the page's API documentation"
 SKIP = gr.skip()
 Shown = Mapping[gr.blocks.Block, Any]
 """What components are to show."""
-FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
+FULL = "Too many answers are still on their way to you: wait for one of them, then try again."
 
 
 class Mailbox(asyncio.Queue[Any]):

@@ -14,11 +14,11 @@ from memdriven.errors import MemDrivenError, RetrievalError, WordlessCaptionErro
 from memdriven.explore.compare import carries
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.retrieval import Neighbour
-from memdriven.numbers import counted
+from memdriven.numbers import counted, percent
 from memdriven.pipeline.output import Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Reference, Request
 from memdriven.ui import state
-from memdriven.ui.html import CARD_ALT, READY, button, data_uri, failure, image_uri, status, tag, text
+from memdriven.ui.html import CARD_ALT, READY, button, data_uri, failure, image_uri, status, tag
 from memdriven.ui.query import Query
 from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons
 
@@ -194,10 +194,10 @@ def memory_panel(
     panel = steered_line(steering, retrieval, state.pipeline().bank) if steering else ""
     if retrieval.tried:
         words = f"Best of {retrieval.tried} references: its picture fits your words best."
-        panel += tag("p", text(words), class_="md-hint md-tried")
+        panel += tag("p", words, class_="md-hint md-tried")
     panel += tag("ol", *(_card(each, retrieval, steering) for each in retrieval), class_="md-cards")
     if spare:
-        panel += tag("h3", text("Runners-up (not used)"), class_="md-small-title")
+        panel += tag("h3", "Runners-up (not used)", class_="md-small-title")
         panel += tag("ol", *(_card(each, retrieval, steering, True) for each in spare), class_="md-next")
     return panel
 
@@ -206,7 +206,7 @@ def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> 
     """Return what was done by hand, each with a way back; nothing when nothing was."""
     if not (steering.active or held(steering, retrieval.caption, retrieval.strategy, len(retrieval))):
         return ""
-    line = tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))
+    line = tag("strong", "Steered by hand" if steering.active else "Kept for these words")
     if steering.like is not None:
         line += _undo("unlike", "", "Look-alikes of one reference", "back to the words")
     for name in steering.masks:
@@ -221,14 +221,14 @@ def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> 
 
 
 def _undo(act: str, item: str, label: str, hint: str, picture: str = "") -> str:
-    words = text(label) + picture + tag("span", "\u00d7", aria_hidden="true")
+    words = label + picture + tag("span", "\u00d7", aria_hidden="true")
     does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
     return tag("button", words, type="button", class_="md-undo", **does)
 
 
 def note(message: str) -> str:
     """Return a quiet line for a panel that has nothing to show."""
-    return tag("p", text(message), class_="md-note")
+    return tag("p", message, class_="md-note")
 
 
 def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
@@ -241,10 +241,10 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
             why = "read as" if unknown.reason == "typo" else "taken as"
             does = {"data_unknown": unknown.word, "data_known": known}
             offer = button(known, "md-offer", **does, title=f"Write {known} instead of {unknown.word}")
-        lines.append(tag("li", tag("del", text(unknown.word)), tag("span", text(why)), offer))
+        lines.append(tag("li", tag("del", unknown.word), tag("span", why), offer))
     if truncated:
         words_ = f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}."
-        lines.append(tag("li", text(words_)))
+        lines.append(tag("li", words_))
     return tag("ul", *lines, class_="md-unknown") if lines else ""
 
 
@@ -254,7 +254,7 @@ def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None,
     by_hand = steering is not None and steering.active and neighbour.percentile is None
     source = data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
     image = tag("img", src=source, alt=CARD_ALT.format_map(vars(neighbour)), width=96, height=96)
-    facts = tag("span", text("By hand" if by_hand else f"No. {neighbour.rank}"), class_="md-rank")
+    facts = tag("span", "By hand" if by_hand else f"No. {neighbour.rank}", class_="md-rank")
     quote = mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words())
     if spare:
         lines = tag("span", facts + " " + quote, class_="md-quote")
@@ -263,9 +263,9 @@ def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None,
             lines += tag("span", *controls, class_="md-steer")
         return tag("li", image + tag("div", lines), class_="md-spare", data_id=neighbour.id)
     if neighbour.class_name:
-        facts += tag("span", text(neighbour.class_name), class_="md-class")
+        facts += tag("span", neighbour.class_name, class_="md-class")
     if len(retrieval) > 1:
-        facts += tag("span", text(f"{neighbour.weight:.0%} of the mix"), class_="md-share")
+        facts += tag("span", f"{percent(neighbour.weight)} of the mix", class_="md-share")
     lines = tag("div", facts, class_="md-facts") + tag("p", quote, class_="md-quote")
     lines += _fit(neighbour, retrieval)
     if steering is not None:
@@ -295,7 +295,7 @@ def mark_words(
         word = "".join(tokenize(piece))
         share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest)) if strongest > 0 else 1.0
         style = f"--strength:{share:.2f}"
-        marked += tag("mark", text(piece), style=style) if word in shared else text(piece)
+        marked += tag("mark", piece, style=style) if word in shared else piece
     return marked
 
 
@@ -305,18 +305,18 @@ def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
         has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
     score: str | None = None
     if has is not None:
-        percent = 100 * has[0] / has[1]
+        fits = has[0] / has[1]
         label = f"has {has[0]} of the {has[1]} things you named"
         if has[1] == 1:
             label = "has what you named" if has[0] else "lacks what you named"
     elif neighbour.percentile is not None:
         # Rounded down: nothing is closer than all of the memory, itself included.
-        percent = math.floor(min(100.0, max(0.0, neighbour.percentile)) * 10) / 10
-        label = f"closer to your words than {percent:.1f} % of the memory"
+        fits = math.floor(min(100.0, max(0.0, neighbour.percentile)) * 10) / 1000
+        label = f"closer to your words than {percent(fits, 1)} of the memory"
         if neighbour.score is not None:
             score = f"score {neighbour.score:.3f} ({retrieval.strategy}); scores of two strategies"
             score += " cannot be compared"
     else:
         return ""
-    bar = tag("span", tag("span", style=f"width:{percent:.1f}%"), class_="md-bar")
-    return tag("div", bar + tag("span", text(label), class_="md-bar-label"), class_="md-score", title=score)
+    bar = tag("span", tag("span", style=f"width:{100 * fits:.1f}%"), class_="md-bar")
+    return tag("div", bar + tag("span", label, class_="md-bar-label"), class_="md-score", title=score)

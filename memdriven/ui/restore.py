@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import PRIVATE, Recipe
 from memdriven.ui import gr, state
-from memdriven.ui.html import READY, button, data_uri, failure, hint, status, tag, text
+from memdriven.ui.html import READY, button, data_uri, failure, hint, status, tag
 from memdriven.ui.picture import moment, picture_panel
 from memdriven.ui.query import KEPT, Query, in_use, model_of, settings
 from memdriven.ui.references import again, look, panels
@@ -64,10 +65,11 @@ def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     return pipe
 
 
-def restored(
-    recipe: Recipe, steering: Steering, said: str = "Restored: the same recipe, the same pixels."
-) -> dict[str, Any]:
-    """Return a recipe's picture and settings; of one that cannot be made here, what can be done with it."""
+def restored(recipe: Recipe, steering: Steering, said: str) -> dict[str, Any]:
+    """Return a recipe's picture and settings, with what is `said`.
+
+    Of one that cannot be made here: what can be done with it.
+    """
     try:
         output = made_here(recipe).from_recipe(recipe, steering.guests)
         taken = settings(recipe, steering, noise=True)
@@ -75,7 +77,11 @@ def restored(
         shown = {"memory": memory, "result": picture_panel(output), "current": moment(output)}
         return {**taken, **shown, "status": status(said)}
     except MemDrivenError as error:
-        return {"status": failure(error), "tabs": gr.Tabs(selected="history"), **inspected(recipe)}
+        return {
+            "status": failure(error),
+            "tabs": gr.Tabs(selected="history"),
+            "inspection": inspection(recipe),
+        }
 
 
 def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
@@ -119,25 +125,20 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
 # Looking at a recipe.
 
 
-def inspected(recipe: Recipe) -> dict[str, str]:
-    """Return what shows a recipe beside the list, by name."""
-    return {"inspection": inspection(recipe), "inspected": recipe.to_json()}
-
-
 def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories and what can be done with it here."""
     values = {
         "Words": recipe.caption,
-        "Matched by": {value: label for label, value in RULES}.get(recipe.strategy, recipe.strategy),
+        "Matched by": RULES.get(recipe.strategy, recipe.strategy),
         "References blended (k)": recipe.k,
         "Seed": recipe.seed,
         "Variations": len(recipe.variations) or "",
-        "Memory used": f"{recipe.memory:.0%}" if recipe.memory != 1 else "",
+        "Memory used": percent(recipe.memory) if recipe.memory != 1 else "",
         "Caption strength": f"{recipe.guidance:g}" if recipe.guidance else "",
         "Model": recipe.checkpoint,
         "Version": recipe.version,
     }
-    rows = (tag("dt", text(label)) + tag("dd", text(value)) for label, value in values.items() if value != "")
+    rows = (tag("dt", label) + tag("dd", value) for label, value in values.items() if value != "")
     pipe, cells = state.pipeline(), ""
     for name, weight in recipe.references or ():
         picture = ""
@@ -145,7 +146,7 @@ def inspection(recipe: Recipe) -> str:
             content = pipe.bank.thumbnail_bytes(pipe.bank.index_of(name))
             picture = tag("img", src=data_uri(content), alt=name, width=48, height=48)
         shown = OWN_CAPTION if name.startswith(PRIVATE) else name
-        cells += tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix")))
+        cells += tag("li", picture + tag("span", f"{shown}, {percent(weight)} of the mix"))
     # A recipe of another of the page's models: opening that is left to a press.
     other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().folders
     closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, ""
@@ -162,11 +163,12 @@ def inspection(recipe: Recipe) -> str:
         for act, there in offered.items()
         if there
     )
-    references = tag("h3", text("References"), class_="md-small-title") if cells else ""
+    references = tag("h3", "References", class_="md-small-title") if cells else ""
     return tag(
         "div",
         tag("dl", *(tag("div", row) for row in rows), class_="md-facts-list"),
         references + tag("ul", cells, class_="md-recipe-memory") + notes,
         tag("div", *buttons, class_="md-actions"),
         class_="md-inspection",
+        data_recipe=recipe.to_json(),
     )

@@ -24,15 +24,16 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
 from memdriven.ui import session
 
-RULES = (
-    ("whole caption vs. captions", "sentence-sentence"),
-    ("words vs. captions", "words-words"),
-    ("whole caption vs. images", "sentence-image"),
-    ("words vs. image regions", "words-image"),
-    ("whole caption vs. both", "sentence-both"),
-    ("words vs. both", "words-both"),
-    ("all combined", "all"),
-)
+RULES = {
+    "sentence-sentence": "whole caption vs. captions",
+    "words-words": "words vs. captions",
+    "sentence-image": "whole caption vs. images",
+    "words-image": "words vs. image regions",
+    "sentence-both": "whole caption vs. both",
+    "words-both": "words vs. both",
+    "all": "all combined",
+}
+"""Each strategy that compares, and its name for people."""
 CONCURRENCY_ID = "model"
 """Queue group of everything that runs the networks: one at a time on one machine."""
 

@@ -30,7 +30,7 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Recipe, Reference, UserImage, Variation
-from memdriven.ui.html import act_button, button, image_uri, seed_words, tag, text
+from memdriven.ui.html import act_button, button, image_uri, seed_words, tag
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -273,8 +273,8 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
         act = {"data_act": "weigh", "data_id": neighbour.id, "data_focus": f"weigh {neighbour.id}"}
         label = f"Weight of reference {neighbour.rank}"
         slider = tag("input", type="range", **ends, **act, aria_label=label)
-        value = tag("output", text(f"\u00d7{factor}"))
-        buttons.append(tag("label", tag("span", text("weight")) + slider + value, class_="md-weight"))
+        value = tag("output", f"\u00d7{factor}")
+        buttons.append(tag("label", tag("span", "weight") + slider + value, class_="md-weight"))
     return tag("div", *buttons, class_="md-steer")
 
 
@@ -311,13 +311,13 @@ def own_panel(steering: Steering) -> str:
         aria_describedby="md-mine-hint",
         disabled=len(steering.guests) >= MAX_GUESTS or weight_file() is None,
     )
-    add = tag("label", text("Add your own image") + choose, class_="md-action md-mine-add")
+    add = tag("label", "Add your own image" + choose, class_="md-action md-mine-add")
     told = {"class_": "md-hint", "id": "md-mine-hint"}
     words = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
-    hint = tag("span", text(words), **told)
+    hint = tag("span", words, **told)
     if weight_file() is None:
-        needs = tag("summary", text("Needs VGG-16, whose weights are not on this computer yet."))
-        hint = tag("details", needs, tag("span", text(VGG_FIX)), **told)
+        needs = tag("summary", "Needs VGG-16, whose weights are not on this computer yet.")
+        hint = tag("details", needs, tag("span", VGG_FIX), **told)
     images = tag("ul", cells, class_="md-mine-images") if cells else ""
     return tag("div", images + add + hint, class_="md-mine")
 
@@ -328,4 +328,4 @@ def steps_line(steering: Steering) -> str:
         return ""
     label = seed_words(steering.base, len(steering.variations))
     back = button("Reset to the original seed", "md-link", data_act="steady")
-    return tag("p", text(label) + " " + back, class_="md-steps")
+    return tag("p", label + " " + back, class_="md-steps")

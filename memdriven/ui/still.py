@@ -11,8 +11,10 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
+from markupsafe import Markup
+
 from memdriven.ui import gr
-from memdriven.ui.html import script, tag, text
+from memdriven.ui.html import script, tag
 
 
 def still(page: gr.Blocks, css: str) -> str:
@@ -25,9 +27,9 @@ def still(page: gr.Blocks, css: str) -> str:
     css, decide = css + folder.joinpath("still.css").read_text("utf-8"), script("still.js")
     parts = tag("div", *map(_part, page.children), class_="column")
     inside = tag("div", tag("main", parts), class_="gradio-container")
-    root = tag("template", tag("style", css), inside, shadowrootmode="closed")
+    root = tag("template", tag("style", Markup(css)), inside, shadowrootmode="closed")
     # Shown when all of it has been read: half of it would stand in other places.
-    return tag("div", root, tag("script", decide), id="md-still", aria_hidden="true", hidden=True)
+    return tag("div", root, tag("script", Markup(decide)), id="md-still", aria_hidden="true", hidden=True)
 
 
 KINDS: dict[type, str] = {gr.Row: "row", gr.Column: "column", gr.Tab: "tabitem"}
@@ -40,20 +42,18 @@ def _part(part: Any) -> str:
         return ""
     classes = " ".join([KINDS.get(type(part), "block"), *(part.elem_classes or ())])
     if isinstance(part, gr.Button):
-        return tag("button", text(part.value), id=part.elem_id, class_="lg", style=f"flex: {part.scale} 1 0")
+        return tag("button", part.value, id=part.elem_id, class_="lg", style=f"flex: {part.scale} 1 0")
     if isinstance(part, gr.HTML):
-        inside = tag("div", part.value or "", class_="html-container")
+        inside = tag("div", Markup(part.value or ""), class_="html-container")
     elif isinstance(part, gr.Textbox):
-        inside = tag("textarea", text(part.value or ""), rows=part.lines)
+        inside = tag("textarea", part.value or "", rows=part.lines)
     elif isinstance(part, gr.Tabs):
         tabs: Any = part.children
         chosen = ["selected", *[""] * len(tabs)]
-        labels = (
-            tag("button", text(tab.label), class_=kind) for tab, kind in zip(tabs, chosen, strict=False)
-        )
+        labels = (tag("button", tab.label, class_=kind) for tab, kind in zip(tabs, chosen, strict=False))
         inside = tag("div", *labels, class_="tab-container wrap") + _part(tabs[0])
     elif hasattr(part, "children"):
-        inside = "".join(map(_part, part.children))
+        inside = Markup().join(map(_part, part.children))
     else:
         return ""
     style = None

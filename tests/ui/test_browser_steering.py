@@ -72,7 +72,7 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
     slider.focus()
     slider.press("Home")
     page.wait_for_function(
-        "document.querySelector('#memory .md-card .md-share').innerText.startsWith('100%')"
+        "document.querySelector('#memory .md-card .md-share').innerText.startsWith('100 %')"
     )
     assert recipe_of(visitor.generate()).weights == (1.0, 0.0)
     # The focus comes back to the slider that was moved, in a panel that is new.
@@ -177,11 +177,11 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
 
-    page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
+    page.click('#history .md-moment:nth-child(2) [data-act="inspect"]:not(.md-history-picture)')
     visitor.wait_text("#inspection", CAPTION)
     assert page.input_value("#caption textarea").startswith("a green bird")
     page.screenshot(path=shots / "history-1280.png", full_page=True)
-    page.click('#history [data-act="remix"][data-place="1"]')
+    page.click('#history .md-moment:nth-child(2) [data-act="remix"]')
     page.wait_for_function("w => document.querySelector('#caption textarea').value === w", arg=CAPTION)
     # Not the status line: neighbours of the new caption may have taken it before it is read.
     page.wait_for_function("document.querySelector('#seed input').value === ''")
@@ -202,7 +202,7 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     page.wait_for_selector("#generate")
     page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
-    page.click('#history [data-act="forget"][data-place="0"]')
+    page.click('#history .md-moment:nth-child(1) [data-act="forget"]')
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 1")
 
 
@@ -223,7 +223,7 @@ def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDriv
     assert Recipe.from_url(shared.split("?r=")[1]) == out.recipe
 
     visitor.go(f"{address}?r=nonsense")
-    visitor.wait_text("#status", "That did not work")
+    visitor.wait_text("#status .md-error", "Wanted:")
     page.get_by_role("tab", name="History").click()
     page.set_input_files("#recipe-drop input", as_file(b"\x89PNG no"))
     visitor.wait_text("#status", "PNG")

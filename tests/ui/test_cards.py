@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
@@ -9,6 +10,7 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui.references import mark_words, memory_panel, unknown_words
 
+pytestmark = pytest.mark.usefixtures("loaded")
 BIRD = Neighbour(
     id="finch-01",
     image=Image.new("RGB", (96, 96)),
@@ -55,8 +57,8 @@ def test_card_has_rank_caption_and_percentile() -> None:
 def test_share_of_the_mix_shows_when_there_is_a_mix() -> None:
     other = replace(BIRD, id="b", rank=2, weight=0.25, percentile=None, score=None)
     made = memory_panel(replace(FOUND, neighbours=(BIRD, other)))
-    assert "75% of the mix" in made
-    assert "25% of the mix" in made
+    assert "75 % of the mix" in made
+    assert "25 % of the mix" in made
     assert made.count("md-bar-label") == 1
 
 

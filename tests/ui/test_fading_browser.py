@@ -56,7 +56,7 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
 
     # The second newest of the history was made with words alone.
     page.get_by_role("tab", name="History").click()
-    page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
+    page.click('#history .md-moment:nth-child(2) [data-act="inspect"]:not(.md-history-picture)')
     visitor.wait_text("#inspection", "Memory used")
     page.click('#inspection [data-act="restore"]')
     visitor.wait_text("#status", "Restored: the same recipe, the same pixels.")

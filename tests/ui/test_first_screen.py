@@ -113,6 +113,25 @@ def test_the_page_stands_in_its_html_and_nothing_moves_when_its_scripts_have_run
     assert different.mean() < 0.005, np.argwhere(different)[:: max(1, different.sum() // 8)]
 
 
+SHIFTS = """window.moved = [];
+new PerformanceObserver(all => all.getEntries().forEach(one => one.sources.forEach(({ node }) => {
+    if (node?.id) window.moved.push(node.id);
+}))).observe({ type: 'layout-shift', buffered: true });"""
+
+
+def test_nothing_of_the_column_moves_while_the_page_is_put_together(chromium: Any, address: str) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 860}, color_scheme="dark")
+    page = context.new_page()
+    page.add_init_script(SHIFTS)
+    page.goto(address)
+    page.wait_for_selector("#generate")
+    page.wait_for_selector("#md-still", state="detached")
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    moved = page.evaluate("window.moved")
+    context.close()
+    assert moved == []
+
+
 def test_a_page_that_is_half_there_is_of_its_scheme_and_shows_nothing_that_will_move(
     chromium: Any, address: str
 ) -> None:

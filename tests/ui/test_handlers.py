@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ import pytest
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError, WordlessCaptionError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Request
-from memdriven.ui import app, diversity, gr, picture, query, references, state
+from memdriven.pipeline.request import Recipe, Request
+from memdriven.ui import app, diversity, gr, history, picture, query, references, state
 from memdriven.ui.query import read_examples, read_tries
 from memdriven.ui.references import MEMORY_EMPTY
 from memdriven.ui.steering import Steering
@@ -27,10 +29,10 @@ pytestmark = pytest.mark.usefixtures("loaded")
 
 
 class Click:
-    """What a click on a tile tells its handler."""
+    """What a press tells its handler."""
 
-    def __init__(self, seed: object) -> None:
-        self.seed = seed
+    def __init__(self, **told: object) -> None:
+        self.__dict__.update(told)
 
 
 def test_look_shows_neighbours_and_who_is_next() -> None:
@@ -75,7 +77,7 @@ def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
 def test_only_random_memories_need_the_seed() -> None:
     half_written = ("sentence-sentence", 1, "-", True)
     assert "md-card" in references.look(CAPTION, "retrieved", *half_written)[0]
-    assert "write digits only, or draw a random seed" in references.look(CAPTION, "random", *half_written)[2]
+    assert "Write digits only, or draw a random seed." in references.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
@@ -160,14 +162,13 @@ def test_a_fault_of_ours_is_told_and_nothing_stays_busy(capsys: pytest.CaptureFi
 def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     steps = list(diversity.vary(CAPTION, "random", "all", 2, "7", True))
     assert [str(step[1]).count("<button") for step in steps] == [*range(1, 10), 9]
-    made = steps[-1][2]
-    assert made is not None
-    assert made.strength == 1
     assert ["z alone:" in str(step[1]) for step in steps] == [False] * 9 + [True]
     assert "another reference:" in str(steps[-1][1])
-    recipe = made.recipe
+    *_, last = re.findall(r'data-recipe="([^"]*)"', str(steps[-1][1]))
+    recipe = Recipe.from_json(unescape(last))
     assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
-    kept = diversity.adopt(Click("8"), made, Steering())
+    assert recipe.variations[-1].strength == 1
+    kept = history.act(Click(act="adopt", recipe=recipe.to_json()), Steering())
     assert kept["seed"] == "7"
     assert 'data-seed="7"' in kept["result"]
     assert all(each in kept["memory"] for each in recipe.neighbours)
@@ -175,23 +176,14 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     assert "The variation is kept, with its noise." in kept["status"]
 
 
-@pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
-def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
-    made = diversity.Grid(pipe(CAPTION, seed=1).recipe, 1.0)
-    with pytest.raises(ConfigError, match="a seed"):
-        diversity.adopt(Click(seed), made, Steering())
-
-
-def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
-    with pytest.raises(ConfigError, match="make nine new ones"):
-        diversity.adopt(Click("1"), None, Steering())
+def test_errors_in_the_grid() -> None:
     with pytest.raises(WordlessCaptionError):
         next(diversity.vary("qqq", *QUERY))
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
     with pytest.raises(ConfigError, match="a picture whose noise can be kept"):
-        picture.keep(Click(1), None, Steering())  # type: ignore[arg-type]
+        picture.keep(Click(), None, Steering())  # type: ignore[arg-type]
 
 
 def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:

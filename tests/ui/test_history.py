@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from memdriven.errors import CheckpointError, ConfigError, DataError
@@ -45,6 +48,16 @@ def arrive(**told: Any) -> dict[str, Any]:
     return history.arrive(Event(**told), Steering())  # type: ignore[arg-type]
 
 
+def act(kind: str, chosen: Moment) -> dict[str, Any]:
+    return history.act(Event(act=kind, recipe=chosen["recipe"]), Steering())  # type: ignore[arg-type]
+
+
+def save(kind: str, *chosen: Moment) -> dict[str, str]:
+    recipes = [each["recipe"] for each in chosen]
+    *_, made = history.save(Event(kind=kind, recipes=recipes), Steering())  # type: ignore[arg-type]
+    return made
+
+
 def test_the_history_is_short(moments: list[Moment]) -> None:
     many = [
         {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seeds=(n,)).to_json()}
@@ -77,15 +90,15 @@ def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
 
 
 def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
-    made = history.act(Event(act="inspect", place="1"), moments, None, Steering())  # type: ignore[arg-type]
-    assert made.keys() == {"inspection", "inspected"}
+    made = act("inspect", moments[1])
+    assert made.keys() == {"inspection"}
     assert CAPTION in made["inspection"]
-    assert Recipe.from_json(made["inspected"]).seed == 2
+    assert f'data-recipe="{escape(moments[1]["recipe"])}"' in made["inspection"]
     assert made["inspection"].count("<img") == 2
 
 
 def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
-    made = history.act(Event(act="remix", place="1"), moments, None, Steering())  # type: ignore[arg-type]
+    made = act("remix", moments[1])
     wanted = {"caption": CAPTION, "source": "retrieved", "comparison": "sentence-sentence", "k": 2}
     wanted |= {"seed": "", "keep": False, "share": 1.0, "guidance": 0.0, "mirror": "", "window": ""}
     assert {name: made[name] for name in wanted} == wanted
@@ -94,15 +107,13 @@ def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
 
 
 def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
-    made = history.act(Event(act="restore", place="2"), moments, None, Steering())  # type: ignore[arg-type]
+    made = act("restore", moments[2])
     assert (made["seed"], made["keep"]) == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
     assert png in made["result"]
     look = references.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, made["steering"])
     assert made["memory"] == look[0]
-    inspected = moments[0]["recipe"]
-    again = history.act(Event(act="restore"), moments, inspected, Steering())  # type: ignore[arg-type]
-    assert again["seed"] == "1"
+    assert act("restore", moments[0])["seed"] == "1"
 
 
 def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
@@ -125,12 +136,12 @@ def test_how_much_of_the_memory_was_used_comes_back(
         out = loaded(CAPTION, seed=4, memory=0.35)
         weak = moment(out)
         for kind in ("restore", "remix"):
-            made = history.act(Event(act=kind, place="0"), [weak], None, Steering())  # type: ignore[arg-type]
+            made = act(kind, weak)
             assert made["share"] == share
             assert made["fade"].visible is shown
             if kind == "restore" and shown:
                 assert base64.b64encode(out.png()).decode() in made["result"]
-    assert "35%" in restore.inspection(out.recipe)
+    assert "35 %" in restore.inspection(out.recipe)
     assert "Memory used" not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
@@ -151,10 +162,12 @@ def test_what_was_forgotten_stays_so_when_the_page_is_loaded_again(
     assert history.star(back)["made"] == {**moments[0], "star": True}
 
 
-@pytest.mark.parametrize("place", ["9", "-1", "x", None, {"a": 1}, "1" * 99, "١"])
-def test_forged_places_are_refused(moments: list[Moment], place: Any) -> None:
+@pytest.mark.parametrize("recipe", ["9", "{}", "x", None, {"a": 1}, '{"caption": 3}', ""])
+def test_forged_recipes_are_refused(recipe: Any) -> None:
     with pytest.raises(ConfigError):
-        history.act(Event(act="restore", place=place), moments, None, Steering())  # type: ignore[arg-type]
+        history.act(Event(act="restore", recipe=recipe), Steering())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError):
+        list(history.save(Event(kind="zip", recipes=[recipe]), Steering()))  # type: ignore[arg-type]
 
 
 def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline) -> None:
@@ -235,7 +248,7 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
         ("remix", "", "Settings taken, noise left free. Generate paints anew."),
         ("similar", "11", ("Painted from that recipe with another model or memory: alike, not the same.")),
     ):
-        made = history.act(Event(act=kind, place="0"), [old], None, Steering())  # type: ignore[arg-type]
+        made = act(kind, old)
         assert (made["caption"], made["seed"]) == (CAPTION, seed)
         taken = made["steering"]
         assert taken.pins == ()
@@ -263,10 +276,10 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
     assert 'role="alert"' in made["status"]
     assert made["tabs"].selected == "history"
     assert 'data-act="similar"' in made["inspection"]
-    assert Recipe.from_json(made["inspected"]) == old
+    assert f'data-recipe="{escape(old.to_json())}"' in made["inspection"]
     assert 'data-act="similar"' not in restore.inspection(pipe(CAPTION, seed=3).recipe)
     stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
-    made = history.act(Event(act="restore", place="0"), [stored], None, Steering())  # type: ignore[arg-type]
+    made = act("restore", stored)
     assert 'data-act="similar"' in made["inspection"]
     assert 'role="alert"' in made["status"]
 
@@ -279,8 +292,7 @@ def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> Non
 
 
 def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
-    event = Event(kind="zip", places=["0", "2"])
-    *_, made = history.save(event, moments, Steering())  # type: ignore[arg-type]
+    made = save("zip", moments[0], moments[2])
     assert "2 pictures" in made["status"]
     content = base64.b64decode(made["saved"].split("base64,")[1].split('"')[0])
     with zipfile.ZipFile(io.BytesIO(content)) as pack:
@@ -289,10 +301,9 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, mome
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
             assert sheet.width > 2 * history.CELL
-    *_, made = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
-    assert "image/png" in made["saved"]
-    with pytest.raises(ConfigError, match="no picture in the list"):
-        list(history.save(Event(kind="zip", places=[]), [], Steering()))  # type: ignore[arg-type]
+    assert "image/png" in save("sheet", *moments)["saved"]
+    with pytest.raises(ConfigError, match="a recipe to use"):
+        save("zip")
 
 
 def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) -> None:
@@ -303,16 +314,13 @@ def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) 
     }
     stored = [moments[0], old_moment, moments[2]]
     assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [False]
-    event = Event(kind="zip", places=[])
-    *_, made = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    made = save("zip", *stored)
     with zipfile.ZipFile(
         io.BytesIO(base64.b64decode(made["saved"].split("base64,")[1].split('"')[0]))
     ) as pack:
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
-    assert "No. 2" in made["status"]
-    assert "No. 3" not in made["status"]
-    event = Event(kind="zip", places=["1"])
-    saving = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    assert f"This page cannot make these again: {CAPTION} (seed 2)." in made["status"]
+    saving = history.save(Event(kind="zip", recipes=[stored[1]["recipe"]]), Steering())  # type: ignore[arg-type]
     assert next(saving) == {"saved": ""}
     with pytest.raises(CheckpointError, match="abc"):
         list(saving)
@@ -328,15 +336,14 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
     state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     monkeypatch.setattr(state, "session", lambda: "ann")
     other, own = moment(fading(CAPTION, seed=1)), moment(pipe(CAPTION, seed=1))
-    *_, made = history.save(Event(kind="sheet"), [own, other], Steering())  # type: ignore[arg-type]
-    assert "2 pictures" in made["status"]
+    assert "2 pictures" in save("sheet", own, other)["status"]
     assert state.chosen() == "tiny"
     private = replace(fading(CAPTION, seed=1).recipe, references=(("own:0123456789ab", 1.0),))
     assert "private image" in str(arrive(link=private.to_url()))
     assert state.chosen() == "tiny"
     for kind in ("restore", "remix"):
         for wanted, name in ((other, "fading"), (own, "tiny")):
-            made = history.act(Event(act=kind, place="0"), [wanted], None, Steering())  # type: ignore[arg-type]
+            made = act(kind, wanted)
             assert made["checkpoint"] == state.chosen() == name
 
 
@@ -358,15 +365,19 @@ def test_the_contact_sheet_has_the_captions_letters_or_says_where_they_are(
     assert written[::2] == [*known, history.UNDRAWN]
 
 
+def tile(grid: str, number: int) -> str:
+    """Return the recipe of a tile by the number that it bears."""
+    found = re.findall(r'data-recipe="([^"]*)"', grid)
+    return html.unescape(found[diversity.NUMBERS.index(number)])
+
+
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4)
     steps = list(diversity.vary_near(moment(out), 0.3, Steering()))
     assert len(steps) == 10
-    made = steps[-1][2]
-    assert made is not None
-    assert "Nine pictures" in steps[-1][3]
+    assert "Nine pictures" in steps[-1][2]
     assert 'class="md-score"' in str(steps[-1][0])
-    kept = diversity.adopt(Event(seed="5"), made, Steering())  # type: ignore[arg-type]
+    kept = act("adopt", {"recipe": tile(steps[-1][1], 5), "image": ""})
     step = Variation(seed=5_004, strength=0.3)  # of this picture: another seed has other eight
     assert (kept["seed"], kept["steering"].variations) == ("4", (step,))
     wanted = pipe(CAPTION, seed=4, variations=[step])
@@ -374,8 +385,7 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert "1 away" in kept["steps"]
     assert 'data-id="bird-00"' in kept["memory"]
     assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
-    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][2]
-    assert further is not None
-    assert further.recipe.variations == (step,)
+    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][1]
+    assert Recipe.from_json(tile(further, 0)).variations == (step,)
     with pytest.raises(ConfigError, match="a picture to vary"):
         next(diversity.vary_near(None, 0.3, Steering()))

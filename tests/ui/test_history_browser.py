@@ -98,7 +98,7 @@ def test_quick_presses_all_count_though_the_list_comes_late(visit: Visit) -> Non
 
     page.route("**/gradio_api/**", hold)
     for act, place in (("star", 0), ("forget", 1), ("star", 2)):
-        page.click(f'#history [data-act="{act}"][data-place="{place}"]')
+        page.click(f'#history .md-moment:nth-child({place + 1}) [data-act="{act}"]')
     assert kept(page, 2) == ["a small green bird", "a small red bird"]
     held = False
     for route in waiting:
@@ -109,6 +109,35 @@ def test_quick_presses_all_count_though_the_list_comes_late(visit: Visit) -> Non
     )
     visitor.rest()
     kept(page, 2)
+
+
+def test_a_press_takes_the_picture_beside_it_though_the_list_comes_late(visit: Visit) -> None:
+    visitor = visit()
+    page, waiting, held = visitor.page, list[Any](), True
+    make(visitor, "a small red bird")
+    kept(page, 1)
+    page.get_by_role("tab", name="History").click()
+    page.wait_for_selector("#history .md-moment")
+
+    def hold(route: Any) -> None:
+        drawing = '"data":[[' in (route.request.post_data or "")  # of the list
+        waiting.append(route) if held and drawing else route.continue_()
+
+    page.route("**/queue/join*", hold)
+    visitor.write("a small blue bird")
+    page.click("#generate")
+    kept(page, 2)
+    page.get_by_role("tab", name="History").click()
+    assert waiting
+    assert page.locator("#history .md-moment").count() == 1, "the list before the new picture"
+    page.click('#history .md-moment:first-child [data-act="inspect"]:not(.md-history-picture)')
+    visitor.wait_text("#inspection", "a small red bird")
+    held = False
+    for route in waiting:
+        route.continue_()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+    page.click('#history [data-act="restore"] >> nth=1')
+    visitor.wait_text("#result .md-picture-words", "a small red bird")
 
 
 def test_a_picture_painted_anew_is_in_the_list_anew(visit: Visit) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from memdriven.errors import CaptionError
 from memdriven.explore.inside import look_inside
+from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request, Variation
 from memdriven.ui import gr, inside, state
@@ -61,11 +62,10 @@ def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> 
     *_, (made, _, _) = inside.look(*asking(k=3))
     share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
     assert 0 < share < 1
-    assert (
-        f"3 memories took part, mixed into one v, shown over the image of No. 1, which weighs {share:.0%}."
-    ) in str(made)
+    shown = f"shown over the image of No. 1, which weighs {percent(share)}."
+    assert f"3 references took part, mixed into one v, {shown}" in str(made)
     *_, (made, _, _) = inside.look(*QUERY)
-    assert "memories took part" not in str(made)
+    assert "references took part" not in str(made)
 
 
 def test_without_memory_nothing_can_be_hidden() -> None:
@@ -98,9 +98,9 @@ def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -
     assert [str(step[1]).count("data-share") for step in strips] == [1, 2, 3, 4, 5]
     assert ['data-busy="true"' in step[2] for step in (first, second, *strips)] == [True] * 6 + [False]
     assert all(step[0] == gr.skip() for step in strips)
-    assert "75%" in str(strips[-1][1])
+    assert "75 %" in str(strips[-1][1])
     # At the ends stand the pictures without memory and with all of it, whatever the slider says.
-    for share, options in (("0%", {"strategy": "none"}), ("100%", {})):
+    for share, options in (("0 %", {"strategy": "none"}), ("100 %", {})):
         wanted = image_uri(fading(CAPTION, seed=7, **options).images[0])
         shown = str(strips[-1][1]).split(f'data-share="{share}"')[1]
         assert shown.index(wanted) < shown.index("</li>")

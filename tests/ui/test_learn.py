@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from memdriven.errors import CaptionError, ConfigError, DataError
 from memdriven.models.noise import Noise
@@ -85,7 +86,7 @@ def test_predict_before_running() -> None:
     words = learn.lesson_html(lesson)
     assert lesson.title in words
     assert "md-memory md-about" in words
-    assert html.escape(lesson.notes[0], quote=True) in words
+    assert escape(lesson.notes[0]) in words
     assert "none" in learn.reveal("wrong", "<img src=x>", None)[0]
     assert 'data-lesson="after"' in learn.reveal("critic", None, None)[0]
     assert 'data-lesson="wrong"' in learn.reveal("retrieval", None, None)[0]

@@ -90,14 +90,16 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
     page.click('#result [data-act="star"]')
     visitor.wait_text("#status", "A favourite now")
     page.get_by_role("tab", name="History", exact=True).click()
-    page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="true"]')
-    page.click('#history [data-act="star"][data-place="0"]')
-    page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="false"]')
-    page.click('#history [data-act="star"][data-place="1"]')
-    page.wait_for_selector('#history [data-act="star"][data-place="1"][aria-pressed="true"]')
-    page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="false"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-act="star"][aria-pressed="true"]')
+    page.click('#history .md-moment:nth-child(1) [data-act="star"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-act="star"][aria-pressed="false"]')
+    page.click('#history .md-moment:nth-child(2) [data-act="star"]')
+    page.wait_for_selector('#history .md-moment:nth-child(2) [data-act="star"][aria-pressed="true"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-act="star"][aria-pressed="false"]')
     page.click("#history [data-tick]")
-    assert page.locator("#history input:checked").evaluate_all("all => all.map(one => one.value)") == ["1"]
+    assert page.locator("#history input:checked").evaluate_all("all => all.map(one => one.ariaLabel)") == [
+        "Choose picture 2: a red bird"
+    ]
     visitor.reload()
     page.wait_for_selector('#history [data-act="star"][aria-pressed="true"]')
 

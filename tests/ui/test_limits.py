@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, takewhile
@@ -20,7 +20,8 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import queue, state
 from memdriven.ui.queue import FairQueue, Mailbox
 from tests.ui.asking import CAPTION
-from tests.ui.test_api import over_http, serve
+from tests.ui.conftest import Visitor, serve
+from tests.ui.test_api import over_http
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,18 @@ def test_a_press_while_a_stream_ends_is_heard(
             assert not press.done()
         press.result()
     assert listen(served, "quick")[-2]["success"]
+
+
+def test_a_visitor_is_told_of_too_many_presses_in_plain_words(
+    visit: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit()
+    visitor.expected = "429"
+    monkeypatch.setattr(queue, "SESSION", 0)
+    visitor.page.click("#generate")
+    visitor.page.get_by_text(queue.FULL).wait_for()
+    for term in ("call", "request", "session", "event", "queue"):
+        assert term not in queue.FULL
 
 
 def test_the_places_in_line_have_a_share_of_their_own(

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -73,7 +74,7 @@ def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> 
 
 def test_without_words_a_memory_is_painted_with_its_own(pipe: MemoryDrivenPipeline) -> None:
     made = memory_map.choose(Click("bird-04"), *EMPTY)
-    assert html.escape(pipe.bank.items[4].captions[0]) in made["chosen"]
+    assert escape(pipe.bank.items[4].captions[0]) in made["chosen"]
 
 
 def test_a_drawn_seed_is_told_and_the_next_choice_is_painted_with_it() -> None:

@@ -122,7 +122,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
 
     page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 3")
-    page.focus('#history [data-act="remix"][data-place="0"]')
+    page.focus('#history .md-moment:nth-child(1) [data-act="remix"]')
     walk("Down")
     assert (focused("act"), focused("place")) == ("remix", "1")
     walk("Right")

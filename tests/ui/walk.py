@@ -65,7 +65,7 @@ def memory_map(visitor: Visitor) -> None:
 
 def history(visitor: Visitor) -> None:
     page = visitor.page
-    page.click('#history [data-act="inspect"][data-place="0"]:not(.md-history-picture)')
+    page.click('#history .md-moment:nth-child(1) [data-act="inspect"]:not(.md-history-picture)')
     page.wait_for_selector("#inspection dl")
 
 
@@ -112,10 +112,11 @@ def walk(visitor: Visitor) -> Iterator[str]:
 
 TOO_WIDE = """() => [...document.querySelectorAll('#header *, #page *')].filter((one) => {
   const box = one.getBoundingClientRect();
-  if (!box.width || !box.height || !one.checkVisibility() || one.parentElement.closest('svg')) return false;
+  if (!box.width || !box.height || (box.right <= innerWidth + 1 && box.left >= -1)) return false;
+  if (!one.checkVisibility() || one.parentElement.closest('svg')) return false;
   for (let p = one.parentElement; p !== document.body; p = p.parentElement)
     if (['auto', 'scroll'].includes(getComputedStyle(p).overflowX)) return false;
-  return box.right > innerWidth + 1 || box.left < -1;
+  return true;
 }).map((one) => one.outerHTML.slice(0, 120))"""
 
 
