@@ -34,7 +34,7 @@ BIRDS = (
     "a small red bird with black wings",
     "a green bird with a yellow breast and a red crown",
     "a large grey bird swimming on the water, with a long orange bill",
-    "a white owl on a branch at night",
+    "a white owl on a branch at light",  # as "at night" was read when these were kept
 )
 FLOWERS = ("a white flower with thin petals and a yellow center", "this flower is pink with round petals")
 
