@@ -268,17 +268,26 @@ def test_every_figure_of_an_ablation_is_that_of_its_row(budget: str) -> None:
             compare(cell, measured[(*ABLATION[budget][name], metric)], metric, f"{budget}, {name}")
 
 
-def test_every_figure_by_which_a_setting_is_chosen_is_that_of_its_row() -> None:
+@pytest.mark.parametrize(
+    ("section", "split", "begun", "among"),
+    [
+        ("References tried, and guidance", "validation", "one reference, guidance 0.5", "guidance-0"),
+        ("Retrieval strategies", "test", "`sentence-sentence`", "`words-both`"),
+    ],
+)
+def test_every_figure_by_which_a_setting_is_chosen_is_that_of_its_row(
+    section: str, split: str, begun: str, among: str
+) -> None:
     rows = map(json.loads, (ROOT / "docs/choices.jsonl").read_text().splitlines())
-    validation = [row for row in rows if row["dataset"] == "aviary/validation"]
-    measured = {(row["row"], row["metric"]): row["value"] for row in validation}
+    chosen = [row for row in rows if (row["dataset"], row["captions"]) == (f"aviary/{split}", 300)]
+    measured = {(row["row"].removeprefix("strategy "), row["metric"]): row["value"] for row in chosen}
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    table = table_of(text[text.index("\n### References tried, and guidance") :])
-    assert {"best-of-8", "guidance-0"} < table.keys()
+    table = table_of(text[text.index(f"\n### {section}") :])
+    assert {begun, among} < table.keys()
     for name, cells in table.items():
         for metric, cell in cells.items():
-            row = "model" if name == "one reference, guidance 0.5" else name
-            compare(cell, measured[ROWS.get(row, row), metric], metric, f"choices, {name}")
+            row = "model" if name == begun else name.strip("`")
+            compare(cell, measured[ROWS.get(row, row), metric], metric, f"{section}, {name}")
 
 
 @pytest.mark.parametrize("checkpoint", ["birds", "flowers"])
