@@ -35,12 +35,12 @@ from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
-from memdriven.errors import CheckpointError, require
-from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
+from memdriven.errors import CheckpointError, explained, require
+from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_of
 from memdriven.memory.bank import MEMORY
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
-from memdriven.models.rival import RivalGenerator
+from memdriven.models.rival import BASE, RivalGenerator
 from memdriven.numbers import counted, parse_json, shown
 
 SCHEMA = OF_CHECKPOINT
@@ -143,12 +143,8 @@ def record_files(path: Path) -> None:
 
 def _write_config(folder: Path, content: Mapping[str, Any], names: Sequence[str]) -> None:
     present = [*names, *(name for name in BESIDE if (folder / name).is_file())]
-    files = {name: _file_hash(folder / name) for name in present}
+    files = {name: sha256_of(folder / name) for name in present}
     atomic_write_json(folder / "config.json", sealed({**content, "files": files}))
-
-
-def _file_hash(path: Path) -> str:
-    return sha256_text(path) if path.suffix == ".json" else sha256_file(path)
 
 
 def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
@@ -222,11 +218,11 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None
-    weights = unpack(read_weights(path))
-    rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
-    if rival is None:
-        found, fix = ", ".join(sorted(weights)[:3]) or "none", "write it with train-rival"
-        raise CheckpointError(f"weights of a RivalGenerator in {path}", found, fix)
+    weights, fix = unpack(read_weights(path)), "write it with train-rival"
+    with explained(CheckpointError, f"weights of a RivalGenerator in {path}", fix, LookupError):
+        z_dim, width = weights["linear.weight"].shape[1], weights["to_rgb.weight"].shape[1]
+        blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
+    rival = RivalGenerator(width, BASE << len(blocks), z_dim=z_dim, text_dim=checkpoint.config.text.dim)
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
 
@@ -252,7 +248,7 @@ def _verified(path: Path, files: Any, names: set[str]) -> dict[str, str]:
             if not there:
                 continue
             fix += ", or record it by memdriven.checkpoint.record_files"
-        found = _file_hash(path / name) if there else "no such file"
+        found = sha256_of(path / name) if there else "no such file"
         wanted = f"the file {path / name} with SHA-256 {str(expected)[:12]}"
         require(found == expected, CheckpointError, wanted, found[:12], fix)
     return dict(files)

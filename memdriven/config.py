@@ -123,8 +123,8 @@ class GeneratorConfig:
     acm_before: bool = False
     """An ACM before a later stage's residual blocks, too, so that F_i sees where v has what [family]."""
     attribute_dim: OptionalWidth = 0
-    """Numbers (attributes x most values) in which the encoders' reader tells that code what the caption
-    names; 0 for none; in training any other gives way to theirs [ours]."""
+    """Size of one more input of that code: what the caption names, attributes x most values, as the encoders'
+    reader's probabilities; 0 for none; in training any other gives way to theirs [ours]."""
     noise_code: OptionalWidth = 0
     """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
     light, unnamed plumage) is z's; 0 for none [ours]."""
@@ -168,7 +168,7 @@ class LossConfig:
     adversarial_weight: Weight = 1.0
     """Of Eq. 1's adversarial terms; 0 leaves the D's out, G learns by the rest [ours]."""
     damsm_weight: Weight = 5.0
-    """lambda of Eq. 1: 5 bird, 50 COCO [family]."""
+    """lambda of Eq. 1: 5 bird; COCO 50 in AttnGAN and ControlGAN, 5 in ManiGAN [family]."""
     damsm_stages: Literal["all", "last"] = "all"
     """`all` is Eq. 2 to the letter, `last` scores only the final image [family]."""
     damsm_disturbed: bool = False
@@ -182,8 +182,8 @@ class LossConfig:
     reconstruction_weight: Weight = 0.0
     """Of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets [ours]."""
     change_weight: Weight = 0.0
-    """How much more that counts where an image made for a memory differs from the memory's own; needs
-    generator.zoom [ours]."""
+    """Extra weight of that loss on the pixels in which a recoloured target differs from the reference's own
+    image; needs generator.zoom [ours]."""
     perceptual_weight: Weight = 0.0
     """Of the same difference in the maps of a frozen network, each as a share of the image's own size
     there [ours] (Johnson et al. 2016)."""

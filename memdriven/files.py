@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from memdriven.errors import DataError, MemDrivenError, require
+from memdriven.errors import DataError, MemDrivenError, explained, require
 from memdriven.numbers import parse_json, shown
 
 try:
@@ -237,9 +237,18 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_text(path: Path | str) -> str:
-    """Return a text file's SHA-256, whichever line endings an editor or git has given it."""
-    return hashlib.sha256(Path(path).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+def size_of(path: Path) -> int:
+    """Return a file's size in bytes; a text's whichever line endings an editor or git has given it."""
+    return path.stat().st_size if (text := _text(path)) is None else len(text)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256; a text's whichever line endings it has."""
+    return sha256_file(path) if (text := _text(path)) is None else hashlib.sha256(text).hexdigest()
+
+
+def _text(path: Path) -> bytes | None:
+    return path.read_bytes().replace(b"\r\n", b"\n") if path.suffix in (".json", ".txt") else None
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,13 +264,10 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
         MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, of another schema, or
             not as its seal says.
     """
-    fix = "restore the file from its source"
-    try:
-        content = parse_json(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise kind(f"the file {path}", "no such file", "check the path") from None
-    except (ValueError, OSError) as error:
-        raise kind(f"JSON in {path}", f"{type(error).__name__}: {error}"[:200], fix) from error
+    path, fix = Path(path), "restore the file from its source"
+    with explained(kind, f"JSON in {path}", fix, ValueError, OSError):
+        require(path.exists(), kind, f"the file {path}", "no such file", "check the path")
+        content = parse_json(path.read_bytes())
     require(isinstance(content, dict), kind, f"a JSON object in {path}", type(content).__name__, fix)
     found, again = content.get("schema"), "use the version of memdriven that wrote it, or make it again"
     require(schema in (None, found), kind, f"schema {schema} in {path}", shown(found), again)

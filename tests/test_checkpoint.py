@@ -25,6 +25,8 @@ from memdriven.files import sealed
 from memdriven.models.generator import Generator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
+ROOT = Path(__file__).parents[1]
+
 CONFIG = Config(
     text=TextConfig(embedding_dim=8, dim=8),
     damsm=DamsmConfig(pixel_backbone="vgg16"),
@@ -213,3 +215,17 @@ def opened(folder: Path) -> tuple[object, ...]:
     v = tuple(bank.v(row).numpy().tobytes() for row in range(bank.n))
     words = pipe.checkpoint.vocabulary.to_json()
     return weights, pipe.config, words, keys, pictures, items, v
+
+
+def test_a_clone_with_other_line_endings_is_the_same_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As git makes one on Windows where no .gitattributes forbids it; ours does."""
+    assert "* -text" in (ROOT / ".gitattributes").read_text("utf-8").splitlines()
+    there = tmp_path / tiny_checkpoint.name
+    shutil.copytree(tiny_checkpoint, there)
+    written = [path for path in there.rglob("*") if path.suffix in (".json", ".txt", ".md")]
+    assert {"config.json", "vocabulary.json", "bank.json", "features.json"} <= {path.name for path in written}
+    for path in written:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    here, clone = (MemoryDrivenPipeline.from_pretrained(each, "cpu") for each in (tiny_checkpoint, there))
+    assert (clone.checkpoint.hash, clone.bank_hash) == (here.checkpoint.hash, here.bank_hash)
+    assert clone("a red bird", seed=3).images[0].tobytes() == here("a red bird", seed=3).images[0].tobytes()

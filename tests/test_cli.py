@@ -48,8 +48,8 @@ def train(*arguments: str) -> dict[str, Any]:
 def test_overview_lists_every_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name, (_, line) in COMMANDS.items():
-        assert re.search(f"^  {name} +{re.escape(line)}$", shown, re.MULTILINE)
+    for name, each in COMMANDS.items():
+        assert re.search(f"^  {name} +{re.escape(each['line'])}$", shown, re.MULTILINE)
     assert all(len(line) <= 100 for line in shown.splitlines())
     assert main([]) == 0
     assert main(["prepare"]) == 0
@@ -238,7 +238,9 @@ def test_what_is_measured_is_named_in_the_help() -> None:
     assert all(name in (evaluate.__doc__ or "") for name in METRICS)
 
 
-@pytest.mark.parametrize("name", [n for n, (f, _) in COMMANDS.items() if "checkpoint" in arguments_of(f)])
+@pytest.mark.parametrize(
+    "name", [n for n, each in COMMANDS.items() if "checkpoint" in arguments_of(each["function"])]
+)
 def test_a_checkpoint_is_given_in_one_way_everywhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     more = {
         "own-memory": ["a"],
@@ -295,7 +297,7 @@ def test_an_out_that_cannot_be_written_is_one_clear_message(
 
 
 def test_every_command_that_writes_is_tried() -> None:
-    writes = {n for n, (f, _) in COMMANDS.items() if {"out", "work"} & set(arguments_of(f))}
+    writes = {n for n, each in COMMANDS.items() if {"out", "work"} & set(arguments_of(each["function"]))}
     assert writes == set(UNWRITABLE)
 
 

@@ -12,6 +12,7 @@ import os
 import pkgutil
 import signal
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,40 +25,10 @@ PROGRAM = "python -m memdriven"
 HELP = ("-h", "--help", "help")
 FAILED = 2
 """Exit code of an error that we can name; of a signal it is 128 and its number."""
-COMMANDS = {
-    "own": ("cli.own:train_own", "Train a model of your own captioned pictures"),
-    "own-memory": ("cli.own:memorise_own", "Give a model a memory of your own pictures"),
-    "prepare aviary": ("aviary.prepare:prepare_aviary", "Render Aviary: 215 invented bird species"),
-    "prepare recoloured": ("aviary.prepare:prepare_recoloured", "Render its birds as captions ask for"),
-    "prepare resettings": ("aviary.prepare:prepare_resettings", "Render its birds as a noise z asks for"),
-    "prepare folder": ("data.folder:prepare_folder", "Read your own captioned images"),
-    "prepare cub": ("data.photos:prepare_cub", "CUB-200-2011 birds"),
-    "prepare coco": ("data.photos:prepare_coco", "COCO 2014"),
-    "prepare flowers": ("data.photos:prepare_flowers", "Oxford-102 flowers"),
-    "extract-features": ("memory.build:extract_features", "Keep relu5_3 (v) of every image"),
-    "train-damsm": ("training.damsm:train_damsm", "Train text encoder and image heads"),
-    "train-pixels": ("training.damsm_further:train_pixels", "Train the encoders' pixel network further"),
-    "train-text": ("training.damsm_further:train_text", "Train the encoders' text side further"),
-    "train": ("training.gan:train_gan", "Train the generator"),
-    "build-memory": ("memory.build:build_memory", "Build the memory bank of a checkpoint"),
-    "repeat": ("cli.repeat:repeat", "Make a published model again, by its recipe"),
-    "train-rival": ("training.rival:train_rival", "Train a GAN without a memory, to compare"),
-    "train-judge": ("evaluation.judge:train_attribute_judge", "Train the judge of attributes"),
-    "generate": ("cli.use:generate", "Draw pictures for a caption"),
-    "retrieve": ("cli.use:retrieve", "Show the memory's nearest images for a caption"),
-    "evaluate": ("evaluation.run:evaluate", "Measure a checkpoint"),
-    "ablate": ("evaluation.ablation:ablate", "Train and measure variants of a model"),
-    "report": ("evaluation.report:write_report", "Recorded results as one page"),
-    "info": ("cli.use:info", "What a checkpoint is and holds, verified"),
-}
-"""Where each function is in the package, and what the list says of it; in the order in which one trains and
-uses a model."""
-TOLD = {
-    "train": "run in {0}; next: build-memory --checkpoint {0}/checkpoint",
-    "train-rival": "rival in {}",
-    "report": "{}",
-}
-"""What is printed of a result that is a path."""
+COMMANDS: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("commands.toml").read_text(encoding="utf-8")
+)
+"""Each one's function in the package, what the list says of it, what is printed of a path that is made."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +79,7 @@ def command_of(arguments: Sequence[str]) -> tuple[str, functools.partial[Any]]:
         if (name := " ".join(arguments[:length])) in COMMANDS:
             from memdriven.cli.options import bind
 
-            function = pkgutil.resolve_name(f"memdriven.{COMMANDS[name][0]}")
+            function = pkgutil.resolve_name(f"memdriven.{COMMANDS[name]['function']}")
             return name, bind(function, arguments[length:], f"{PROGRAM} {name}")
     asked = " ".join(arguments[: 1 + (arguments[0] == "prepare")])
     near = difflib.get_close_matches(asked, COMMANDS, n=1)
@@ -142,8 +113,8 @@ def run(name: str, call: functools.partial[Any]) -> None:
         print(made.summary())
     elif name == "evaluate":
         print(made.table())
-    elif isinstance(made, str) or name in TOLD:
-        print(TOLD.get(name, "{}").format(made))
+    elif isinstance(made, str) or "made" in COMMANDS[name]:
+        print(COMMANDS[name].get("made", "{}").format(made))
 
 
 def _stop(number: int, frame: object) -> None:
@@ -156,5 +127,6 @@ def overview(prefix: str = "") -> str:
     if not prefix:
         lines += ["Memory-driven text-to-image generation: prepare, train, generate, measure.", ""]
     width = max(map(len, COMMANDS))
-    lines += [f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items() if name.startswith(prefix)]
+    listed = ((name, each["line"]) for name, each in COMMANDS.items() if name.startswith(prefix))
+    lines += [f"  {name:<{width}}  {line}" for name, line in listed]
     return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help lists a command's options."])

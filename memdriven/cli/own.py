@@ -12,7 +12,7 @@ import hashlib
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
 from memdriven.encoders.imagenet import SqueezeNet
-from memdriven.errors import CaptionError, DataError, require
+from memdriven.errors import DataError, require
 from memdriven.explore.memory_map import renew_map
 from memdriven.memory.build import build_memory, extract_features
 from memdriven.numbers import counted
@@ -210,15 +210,8 @@ def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int
     """
     article = next((word for word in ("a", "the", "this") if word in vocabulary.words), vocabulary.words[0])
     items, unknown = [], 0
-
-    def known(caption: str) -> bool:
-        try:
-            return bool(vocabulary.encode(caption, max_words).ids)
-        except CaptionError:
-            return False
-
     for item in data.items:
-        captions: Sequence[str] = [caption for caption in item.captions if known(caption)]
+        captions = [caption for caption, _ in vocabulary.readable(item.captions, max_words)]
         unknown += not captions
         items.append(dataclasses.replace(item, captions=captions or [f"{article} {item.captions[0]}"]))
     header = {key: value for key, value in data.header.items() if key not in ("schema", "counts")}

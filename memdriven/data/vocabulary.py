@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -181,6 +182,14 @@ class Vocabulary:
             unknown=tuple(unknown.values()),
             truncated=len(words) - len(kept),
         )
+
+    def readable(self, captions: Iterable[str], max_words: int) -> list[tuple[str, EncodedCaption]]:
+        """Return those of some captions that can be encoded, each beside what `encode` makes of it."""
+        found = []
+        for caption in captions:
+            with contextlib.suppress(CaptionError):
+                found.append((caption, self.encode(caption, max_words)))
+        return found
 
     def unknown(self, text: str) -> tuple[UnknownWord, ...]:
         """Return a caption's unknown words, each once, with what stands in for them."""

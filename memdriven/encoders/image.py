@@ -90,7 +90,7 @@ def _halve(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
 class CompactBackbone(nn.Module):
     """A small residual network for CPUs: 48 million multiply-adds at 64 px, 8 x 8 regions [ours].
 
-    It is trained from scratch with DAMSM, on disturbed images (`training/damsm.py`), and scores
+    It is trained from scratch with DAMSM, on disturbed images (`training/augment.py: disturb`), and scores
     generated ones in the generator's loss; activations are leaky, so that its gradient reaches
     every pixel. At a larger `size` (in px, a multiple of 16) it sees more and smaller regions.
     """

@@ -56,7 +56,7 @@ from memdriven.numbers import counted
 
 Form = Literal["a", "b", "c"]
 SIDE = 299
-EXTRA = 'pip install "memdriven[evaluation]", or torchmetrics and torch-fidelity'
+EXTRA = 'pip install ".[evaluation]" in the clone, or torchmetrics and torch-fidelity'
 SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""
 

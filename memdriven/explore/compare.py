@@ -19,8 +19,9 @@ from memdriven.models.noise import Noise
 from memdriven.pipeline.claims import Named
 from memdriven.pipeline.output import PipelineOutput, Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Reference, Request
+from memdriven.pipeline.request import CONTROLS, Reference, Request
 
+OTHERS = 4
 WRONG = "wrong"
 """Beside the strategies: the item whose captions are least like the words."""
 
@@ -65,6 +66,16 @@ def across(
             pictures = (*rows[-1].pictures, painted(pipe, prepared, seed))
             rows = (*rows[:-1], rows[-1]._replace(pictures=pictures))
             yield rows
+
+
+def by_others(pipe: MemoryDrivenPipeline, prepared: Prepared, noise: int | Noise) -> Iterator[Image.Image]:
+    """Yield a picture of the same words and noise with each of the next `OTHERS` references in line alone."""
+    request, used = prepared.request, prepared.retrieval
+    strategy = None if used.strategy in CONTROLS else used.strategy
+    found = pipe.retrieve(request.caption, strategy, min(pipe.bank.n, OTHERS + len(used)))
+    for each in [name for name in found.ids if name not in used.ids][:OTHERS]:
+        other = replace(request, strategy=found.strategy, references=(Reference(each),), k=1)
+        yield painted(pipe, pipe.prepare(other), noise)
 
 
 def word_changes(before: str, after: str) -> list[tuple[str, str]]:

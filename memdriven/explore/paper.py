@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from PIL import Image
 
+from memdriven.checkpoint import rival_budget
 from memdriven.evaluation.distances import SUSPECT
 from memdriven.evaluation.results import Result, read_results
 from memdriven.models.rival import RivalGenerator
@@ -98,7 +99,8 @@ def _graded(partly: bool, wholly: bool) -> Holds:
 def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("fid_vgg", *names) for names in (MODELS, ("none",), ("real",)))
     rival = rows["rival", "fid_vgg"].value if ("rival", "fid_vgg") in rows else None
-    beside = "" if rival is None else f"a rival that never had a memory {rival:,.0f}; "
+    budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
+    beside = "" if rival is None else f"a rival that never had a memory{budget} {rival:,.0f}; "
     here = (
         f"Distance (fid_vgg) to real pictures {made:,.0f}; without its memory {none:,.0f}; {beside}"
         f"other real ones {real:,.0f}."

@@ -30,7 +30,7 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_re
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.imagenet import STRIDE, Vgg16Features
-from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
+from memdriven.errors import BankError, DataError, MemDrivenError, require
 from memdriven.files import (
     atomic_folder,
     atomic_write_json,
@@ -246,17 +246,13 @@ def build_memory(
         BankError: the feature store is damaged, of other pictures, or lacks items.
     """
     damsm, vocabulary, config, *_ = load_damsm(checkpoint, choose_device(device))
-    out, prepared, max_words = (
-        out or checkpoint / layout.MEMORY,
-        PreparedDataset.open(dataset),
-        config.text.max_words,
-    )
+    out, prepared = out or checkpoint / layout.MEMORY, PreparedDataset.open(dataset)
     store, items = features_of(prepared, features), prepared.split(split)
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
         _spare(out, prepared.name, len(items))
     rows = [store.index_of(item.id) for item in items]
-    entries, encoded = _entries(items, vocabulary, max_words, progress)
+    entries, encoded = _entries(items, vocabulary, config.text.max_words, progress)
 
     def thumbnail(item: Item) -> bytes:
         content = io.BytesIO()
@@ -290,7 +286,7 @@ def build_memory(
             "count": len(items),
             "captions": len(encoded),
             "dim": keys["global"].shape[1],
-            "max_words": max_words,
+            "max_words": config.text.max_words,
             "thumbnail_size": THUMBNAIL,
             "items_bytes": table_bytes,
         }
@@ -326,14 +322,12 @@ def _entries(
     """Return the bank's items and their captions, those without any known word left out."""
     entries, encoded = list[BankItem](), list[EncodedCaption]()
     for item in items:
-        kept: list[str] = []
-        for caption in dict.fromkeys(item.captions):
-            with contextlib.suppress(CaptionError):
-                encoded.append(vocabulary.encode(caption, max_words))
-                kept.append(caption)
+        known = vocabulary.readable(dict.fromkeys(item.captions), max_words)
         fix = "use the vocabulary of this data set"
-        require(kept, DataError, f"a caption of {item.id!r} with known words", "none", fix)
-        entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
+        require(known, DataError, f"a caption of {item.id!r} with known words", "none", fix)
+        captions, codes = zip(*known)
+        entries.append(BankItem(item.id, captions, item.class_name, item.attributes))
+        encoded += codes
     for line in what_is_not_read(encoded, max_words) if progress else ():
         tqdm.write(line)
     return entries, encoded

@@ -34,7 +34,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.errors import BankError, explained, require
-from memdriven.files import atomic_write_json, read_json, sealed, sha256_file
+from memdriven.files import atomic_write_json, read_json, sealed, sha256_of, size_of
 from memdriven.numbers import check_whole, counted, is_whole, shown
 
 COSINE = 0.991
@@ -148,11 +148,11 @@ class SealedFolder:
         fix = self.BUILD.format(path.parent)
         require(path.is_dir(), BankError, f"the folder {path}", "no such folder", fix)
         self.header = read_json(path / self.NAME, BankError, self.SCHEMA)
-        self._compare("bytes", _size)
+        self._compare("bytes", size_of)
 
     def verify(self) -> None:
         """Check every byte against the recorded SHA-256."""
-        self._compare("sha256", sha256_file)
+        self._compare("sha256", sha256_of)
 
     def _compare(self, field: str, measure: Callable[[Path], object]) -> None:
         for file in self.FILES:
@@ -163,7 +163,7 @@ class SealedFolder:
     @classmethod
     def seal(cls, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write the header over files that already lie in `folder`."""
-        sizes = {file: (_size(folder / file), sha256_file(folder / file)) for file in sorted(cls.FILES)}
+        sizes = {file: (size_of(folder / file), sha256_of(folder / file)) for file in sorted(cls.FILES)}
         files = {file: {"bytes": size, "sha256": digest} for file, (size, digest) in sizes.items()}
         atomic_write_json(folder / cls.NAME, sealed({"schema": cls.SCHEMA, **facts, "files": files}))
 
@@ -186,10 +186,6 @@ class SealedFolder:
             raise BankError(f"{field} of {self.path / file} in the header", "no such entry", AGAIN) from None
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
 class Parts:
     """n byte strings that lie end to end in a file, which is mapped and not read."""
 
@@ -199,10 +195,10 @@ class Parts:
             self.offsets = np.load(positions, allow_pickle=False)
         require(
             (self.offsets.shape, self.offsets.dtype) == ((n + 1,), np.int64)
-            and (self.offsets[0], self.offsets[-1]) == (0, _size(content))
+            and (self.offsets[0], self.offsets[-1]) == (0, size_of(content))
             and (np.diff(self.offsets) >= 0).all(),
             BankError,
-            f"{n + 1} byte positions from 0 to {_size(content)} in {positions}",
+            f"{n + 1} byte positions from 0 to {size_of(content)} in {positions}",
             f"{self.offsets.dtype} {self.offsets.shape}",
             AGAIN,
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.errors import BankError, DataError, RetrievalError, require
+from memdriven.errors import BankError, DataError, RetrievalError, explained, require
 from memdriven.files import (
     atomic_file,
     atomic_write_json,
@@ -120,11 +120,9 @@ class MilvusIndex:
         The engine keeps its files in `folder`, where one process at a time works; the `address` of a server,
         such as http://user:password@host:19530, takes its place.
         """
-        try:
+        fix = 'pip install ".[milvus]" in the clone, or use retrieval.index "exact"'
+        with explained(RetrievalError, 'pymilvus for retrieval.index "milvus"', fix, ImportError):
             from pymilvus import DataType, MilvusClient
-        except ImportError as error:
-            fix = 'pip install "memdriven[milvus]", or use retrieval.index "exact"'
-            raise RetrievalError('pymilvus for retrieval.index "milvus"', str(error), fix) from error
         if not address:
             with explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)

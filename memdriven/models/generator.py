@@ -302,7 +302,9 @@ class Generator(nn.Module):
 
             # image_i = tanh(conv(h')); [ours] what it adds to the image before, where it refines. What is to
             # be refined must be known: the h that is handed on is then the one behind the ACM.
-            made = _in_float(self.to_rgb[i], fused)
+            # The image is made in float32, also under autocast: bf16 has 8 bits, as many as its levels.
+            with torch.autocast(fused.device.type, enabled=False):
+                made = self.to_rgb[i](fused.float())
             if self.config.refine:
                 made, h = self._refined(rgb, made), fused
             rgb = made if inner is None else inner.scaled(2).cut(made)
@@ -322,13 +324,6 @@ class Generator(nn.Module):
 def enlarged(image: Tensor) -> Tensor:
     """Return an image (b, 3, s, s) at twice its side, before its tanh."""
     return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _in_float(to_rgb: nn.Module, h: Tensor) -> Tensor:
-    """Make the image in float32, also under autocast: bf16 has 8 bits, as many as a picture's levels."""
-    with torch.autocast(h.device.type, enabled=False):
-        image: Tensor = to_rgb(h.float())
-        return image
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ with and without a memory bank. What is theirs is marked [DF-GAN]; widths are se
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -110,15 +109,6 @@ class RivalGenerator(nn.Module):
             UpResidual(z_dim + text_dim, coarse, fine) for coarse, fine in itertools.pairwise(channels)
         )
         self.to_rgb = nn.Conv2d(channels[-1], 3, 3, padding=1)
-
-    @classmethod
-    def of(cls, weights: Mapping[str, Tensor], text_dim: int) -> RivalGenerator | None:
-        """Return a generator of the shape that these weights have; None where they are of something else."""
-        first, last = weights.get("linear.weight"), weights.get("to_rgb.weight")
-        blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
-        if first is None or last is None or first.dim() != 2 or last.dim() != 4 or not 1 <= blocks <= MOST:
-            return None
-        return cls(last.shape[1], BASE << blocks, z_dim=first.shape[1], text_dim=text_dim)
 
     def forward(self, z: Tensor, sentence: Tensor) -> Tensor:
         """Map z (b, z_dim) and s (b, d) to images (b, 3, size, size) in [-1, 1]."""

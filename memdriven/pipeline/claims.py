@@ -12,10 +12,12 @@ outside, for which `evaluation` has a judge.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -36,19 +38,19 @@ Pair = tuple[str, str]
 """An attribute and its value."""
 
 
-def _each(**words: str) -> dict[str, str]:
-    """Return each of several words with the name that it stands for."""
-    return {word: name for name, said in words.items() for word in said.split()}
+_WORDS = json.loads(Path(__file__).with_name("words.json").read_bytes())
+
+
+def _each(table: str) -> dict[str, str]:
+    """Return each word of a table with the name that it stands for."""
+    return {word: name for name, said in _WORDS[table].items() for word in said.split()}
 
 
 def _last_words(table: Mapping[str, Sequence[str]], without: str) -> dict[str, str]:
     return {words.split()[-1]: name for name, said in table.items() for words in said if without not in words}
 
 
-FILLERS = (
-    *("its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull", "vivid", "jet"),
-    *("solid", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"),
-)
+FILLERS = tuple(_WORDS["fillers"].split())
 """Words that may stand inside a noun phrase without ending it."""
 COLOURS = _last_words(aviary.COLOUR_WORDS, without="colored")
 COLOURS |= {
@@ -59,33 +61,22 @@ COLOURS |= {
 }
 """Colour words, each for one of the fourteen names."""
 PARTS = {word: name for name, part in aviary.NAMED_PARTS.items() for word in part.words if " " not in word}
-PARTS |= _each(head="head cheek", wing="wing", tail="tails", legs="leg foot", beak_color="beak bill beaks")
-PARTS |= _each(wing_bars="wingbar", eye_stripe="eyestripe", crest="crest")
+PARTS |= _each("parts")
 """Nouns, and the attribute that each is about; a head is its crown, too, and a beak has a shape."""
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
-PHRASES = {
-    "wing bars?|bars on its wings": "wingbars",
-    "eye rings?|ring around its eye": "eyering",
-    "eye stripe|stripe through its eye|eyebrow line": "eyestripe",
-    "(wing|tail) feathers": r"\1",
-    "(medium|mid) sized": "medium",
-}
+PHRASES: dict[str, str] = _WORDS["phrases"]
 """Several words that are one."""
 SHAPES = _last_words(aviary.SHAPE_WORDS, without="thin")
 PATTERNS = {word: name for name, said in aviary.PATTERN_WORDS.items() for word in said}
-SIZES = _each(medium="medium") | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
+SIZES = {"medium": "medium"} | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
 POSES = {phrase: name for name, said in aviary.POSE_WORDS.items() for phrase in said}
-POSES["on a branch"] = "perched"
-POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
-PLACES = _each(snow="snow snowy winter", grass="grass meadow lawn grassy", sand="sand beach")
-PLACES |= _each(rock="rock rocks stones", dusk="dusk sunset", water="water lake pond sea", sky="sky")
-PLACES |= _each(foliage="foliage woods leaves forest")
+POSES |= {"on a branch": "perched"} | _each("poses")
+PLACES = _each("places")
 """Words that alone say where a bird is, unless they name something else before them."""
 LETTERS = {
-    **_each(D="no not without never lacks lacking neither nor", O="or any have has with"),
-    **_each(A="and", B="bird birds", I="is are", T="a an the"),
+    **_each("letters"),
     **dict.fromkeys(FILLERS, "F"),
     **dict.fromkeys(PARTS, "N"),
     **dict.fromkeys((*COLOURS, *SHAPES, *PATTERNS, *SIZES, "crested"), "M"),

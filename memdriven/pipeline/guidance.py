@@ -11,7 +11,6 @@ guidance (Ho & Salimans 2022) is to noise, but costs no second pass.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import CaptionError
 from memdriven.memory.bank import MemoryBank
 
 _CACHED = 4096
@@ -52,10 +50,8 @@ class Guidance:
     @torch.inference_mode()
     def _encode(self, row: int) -> Tensor | None:
         """Return t_m of one item (2 d + n,); None if no caption is usable."""
-        encoded, vocabulary = [], self.checkpoint.vocabulary
-        for caption in self.bank.items[row].captions:
-            with contextlib.suppress(CaptionError):
-                encoded.append(vocabulary.encode(caption, self.checkpoint.config.text.max_words))
+        captions, most = self.bank.items[row].captions, self.checkpoint.config.text.max_words
+        encoded = [code for _, code in self.checkpoint.vocabulary.readable(captions, most)]
         if not encoded:
             return None
         return torch.cat(TextCondition.of(self.checkpoint.encode_captions(encoded)), dim=1).mean(0)

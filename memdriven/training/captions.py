@@ -246,11 +246,8 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> tuple[list[Ite
 
 def gallery(items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> list[Item]:
     """Return at most `GALLERY` of the items, evenly spread, without those that have no known word."""
-    found = []
-    for item in items[:: max(1, math.ceil(len(items) / GALLERY))]:
-        with suppress(DataError):
-            found += Captions([item], vocabulary, max_words).items
-    return found
+    spread = items[:: max(1, math.ceil(len(items) / GALLERY))]
+    return [item for item in spread if vocabulary.readable(item.captions, max_words)]
 
 
 @torch.no_grad()

@@ -210,6 +210,7 @@ class GanData:
         """Draw all that is random in the global batch of a step."""
         settings, train = self.config.generator, self.config.train
         generator = torch.Generator().manual_seed(train.seed * 1_000_003 + step)
+        own = torch.Generator().manual_seed(train.seed * 7_368_787 + step)  # whole pictures need no corners
         index, (width, mix) = self._indices(step), self._widths()
         count = len(index)
         swapped = torch.rand(count, generator=generator) < train.p_swap
@@ -224,7 +225,7 @@ class GanData:
             caption=self.captions.pick(index, generator),
             windows=self._windows(count, generator),
             mirrored=torch.rand(count, generator=generator) < 0.5,
-            corners=self._corners(count, step),
+            corners=torch.randint(self.size // 2 - self.square + 1, (count, 2), generator=own),
             z=torch.randn(count, settings.z_dim, generator=generator),
             epsilon=torch.randn(count, settings.condition_dim, generator=generator),
         )
@@ -236,11 +237,6 @@ class GanData:
         side = self.images.shape[-1]
         corners = torch.randint(side - self.size + 1, (count, 2), generator=generator)
         return torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
-
-    def _corners(self, count: int, step: int) -> Tensor:
-        """Draw where the last stage learns, by a generator of its own: whole pictures need no draws."""
-        own = torch.Generator().manual_seed(self.config.train.seed * 7_368_787 + step)
-        return torch.randint(self.size // 2 - self.square + 1, (count, 2), generator=own)
 
     def images_of(self, index: Tensor, pick: Pick) -> Tensor:
         """Return the shown parts of images, mirrored or not, (b, 3, size, size) in [-1, 1]."""

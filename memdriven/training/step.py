@@ -161,26 +161,23 @@ class GanTrainer(Trainer):
         images = [image.float() for image in made.images[first:]]
         terms: dict[str, tuple[float, Tensor]] = {}
 
-        def likeness(measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        def likeness(distance: Callable[..., Tensor], *more: object) -> Tensor:
             """Return the mean over the stages of a distance to the real images."""
-            mean = torch.stack([measure(*pair) for pair in zip(images, batch.targets[first:])]).mean()
+            pairs = zip(images, batch.targets[first:])
+            mean = torch.stack([distance(*pair, is_target, *more) for pair in pairs]).mean()
             return mean * self.world.balance(is_target.sum())
-
-        def distance(fake: Tensor, real: Tensor) -> Tensor:
-            return losses.reconstruction(fake, real, is_target, batch.pixel_weights)
-
-        def perceived(fake: Tensor, real: Tensor) -> Tensor:
-            assert self.teachers.squeezenet is not None
-            return perceptual_distance(self.teachers.squeezenet, fake, real, is_target, self.world)
 
         if loss.adversarial_weight:
             terms["g_adversarial"] = loss.adversarial_weight, self._adversarial(batch, made.images, chance)
         if loss.kl_weight:
             terms["kl"] = loss.kl_weight, losses.kl_divergence(made.mu.float(), made.logvar.float())
         if loss.reconstruction_weight:
-            terms["reconstruction"] = loss.reconstruction_weight, likeness(distance)
+            distance = likeness(losses.reconstruction, batch.pixel_weights)
+            terms["reconstruction"] = loss.reconstruction_weight, distance
         if loss.perceptual_weight:
-            terms["perceptual"] = loss.perceptual_weight, likeness(perceived)
+            assert self.teachers.squeezenet is not None
+            perceived = likeness(partial(perceptual_distance, self.teachers.squeezenet), self.world)
+            terms["perceptual"] = loss.perceptual_weight, perceived
         if loss.damsm_weight or loss.attribute_weight:  # both look at the pictures with one network
             with self._autocast():
                 found = text_losses(self.config, self.teachers, batch, images, chance)

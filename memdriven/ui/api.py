@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from memdriven.config import Strategy
 from memdriven.errors import ConfigError, RetrievalError, require
 from memdriven.numbers import check_whole, shown
+from memdriven.pipeline.claims import Said
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.ui import gr, state
 from memdriven.ui.query import read_tries
@@ -38,8 +39,9 @@ class Unknown(TypedDict):
 
 
 class Claimed(TypedDict):
-    """One thing that the caption names, and what the picture shows of it."""
+    """One thing that the caption says, and what the picture shows of it."""
 
+    said: Said
     attribute: str
     wanted: str
     seen: str
@@ -116,9 +118,9 @@ def generate(
         guidance: How far the words are moved away from the neighbours' captions, 0 to 4.
 
     Returns:
-        png (base64, with its recipe inside), recipe, neighbours, claims (what the caption names,
-        and what the model's readers see of it), unknown_words, truncated (words beyond the model's
-        limit) and milliseconds.
+        png (base64, with its recipe inside), recipe, neighbours, claims (what the caption says: named
+        by its words, implied by its kind of bird, or denied; and what the model's readers see of it),
+        unknown_words, truncated (words beyond the model's limit) and milliseconds.
     """
     pipe = state.pipeline()
     output = pipe(
@@ -152,7 +154,8 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
     few = isinstance(seeds, list) and 1 <= len(seeds) <= MAX_TILES
     fix = "give a list of whole numbers, and ask for more of them in another call"
     require(few, ConfigError, f"a list of 1 to {MAX_TILES} seeds", shown(seeds), fix)
-    output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
+    pipe = state.pipeline()
+    output = pipe(caption, strategy, _k(k), seeds=seeds, best_of=read_tries(pipe))
     pictures: list[Picture] = [
         {"seed": recipe.seed, "png": _png(output, place)} for place, recipe in enumerate(output.recipes)
     ]

@@ -12,20 +12,19 @@ from typing import Any
 
 from PIL import Image
 
-from memdriven.explore.compare import mean_difference, painted
+from memdriven.explore.compare import by_others, mean_difference, painted
 from memdriven.numbers import is_number, percent
-from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
+from memdriven.pipeline.request import MAX_SEED, Recipe, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import section, status, tag
 from memdriven.ui.picture import recipe_of
 from memdriven.ui.query import Compose
-from memdriven.ui.references import MEMORY_EMPTY, again, note
+from memdriven.ui.references import again, note
 from memdriven.ui.steering import Steering
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
 """Of the tiles; 0 is the picture that the others vary."""
 STRENGTH = 0.25
-OTHERS = 4
 """References that are painted with, to say what another memory changes."""
 APART = (
     "How far two pictures differ on average when z alone changes, and when another reference does: mean "
@@ -98,12 +97,7 @@ def _grids(request: Request, strength: float) -> Made:
         line = f"Painting variation {min(len(by_z) + 1, len(NUMBERS))} of {len(NUMBERS)}."
         yield shown, grid(by_z, recipes), status(line, busy=True)
     # The same words and noise with each of the next references in line alone.
-    retrieval, by_memory = prepared.retrieval, [by_z[NUMBERS.index(0)]]
-    strategy = None if retrieval.strategy in CONTROLS else retrieval.strategy
-    found = pipe.retrieve(request.caption, strategy, min(pipe.bank.n, OTHERS + len(retrieval)))
-    for each in [name for name in found.ids if name not in retrieval.ids][:OTHERS]:
-        other = replace(prepared.request, strategy=found.strategy, references=(Reference(each),), k=1)
-        by_memory.append(painted(pipe, pipe.prepare(other), request.seeds[0]))
+    by_memory = [by_z[NUMBERS.index(0)], *by_others(pipe, prepared, request.seeds[0])]
     parts = []
     for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory")):
         if len(pictures) > 1:
@@ -130,7 +124,7 @@ def build(compose: Compose) -> None:
             compose.grid = html.panel(empty_grid(), elem_id="grid", js_on_load=html.CLICKS)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
-            memory = html.panel(note(MEMORY_EMPTY), elem_id="grid-memory")
+            memory = html.panel(note("The references that all nine share."), elem_id="grid-memory")
     outputs = [memory, compose.grid, "status"]
     compose.on(run.click, vary, compose.whole_query, outputs)
     compose.on(near.click, vary_near, ["current", far, "steering"], outputs)

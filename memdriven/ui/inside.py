@@ -175,13 +175,13 @@ def features(seen: Inside) -> Step:
     hints = []
     if len(found) > 1:
         hints.append(
-            f"{len(found)} memories took part, mixed into one v, shown over the image of No. 1, which weighs "
-            f"{percent(found[0].weight)}."
+            f"{len(found)} references took part, mixed into one v, shown over the image of No. 1, which "
+            f"weighs {percent(found[0].weight)}."
         )
     if seen.noise.window != WHOLE:
-        hints.append("This seed crops the memory; the same crop is shown here.")
+        hints.append("This seed crops the reference; the same crop is shown here.")
     if seen.noise.mirror:
-        hints.append("This seed mirrors the memory; it is shown mirrored here.")
+        hints.append("This seed mirrors the reference; it is shown mirrored here.")
     top, largest = mean.topk(8)[1].tolist(), float(mean.max())
     channels = html.bars([(f"channel {n}", float(mean[n])) for n in top if mean[n] > 0], largest)
     picker = _picker(_reference(seen), "The reference, with the strength of v", wash(strength, "memory"))

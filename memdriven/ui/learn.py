@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, DataError
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import gr, html, lessons, queue, state
 from memdriven.ui.html import BESIDE, READY, hint, panel, status, tag
 from memdriven.ui.lessons import Lesson, Question, questions
-from memdriven.ui.query import STATE_SECONDS, Compose
+from memdriven.ui.query import STATE_SECONDS, Compose, read_examples
 from memdriven.ui.references import note
 
 EMPTY = "Predict, then run. What happens appears here."
@@ -104,9 +104,12 @@ def lesson_html(lesson: Lesson) -> str:
     for kind, word in html.EQUATION:
         about = " md-about" if kind == lesson.highlight else ""
         terms.append(tag("b", word, class_=f"md-{kind}{about}") if kind else f" {word} ")
-    subject, caption, other = state.subject(), lesson.request.caption, ""
-    if subject and subject not in caption.split():
-        other = f"Written for another model: this one knows {subject}s. Run it with a caption of your own."
+    pipe, subject, caption, other = state.pipeline(), state.subject(), lesson.request.caption, ""
+    words = caption.split()
+    if not {*words} <= {*pipe.vocabulary.words} or (subject and subject not in words):
+        other = "Written for another model: run it with a caption of your own"
+        with suppress(DataError):
+            other += "".join(f", such as \u201c{each}\u201d" for each in read_examples(pipe)[:1])
     notes = (tag("li", line) for line in lesson.notes)
     parts = (
         tag("p", *terms, class_="md-equation"),

@@ -115,9 +115,9 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
     output = pipe(references.read(*asked))
     line, result, seed = references.again(output.prepared, new), picture_panel(output), output.recipe.seed
-    title, said = "Pinned, and painted with it", "The chosen memory is pinned."
+    title, said = "Pinned, and painted with it", "The chosen reference is pinned."
     if chosen not in new.pins:
-        title, said = "Released, and painted without it", "The memory is released."
+        title, said = "Released, and painted without it", "The reference is released."
     memory, unknown = panels(line)
     parts = (tag("h3", title, class_="md-small-title"), references.memory_panel(line.retrieval), result)
     return {
@@ -138,8 +138,9 @@ def build(compose: Compose) -> None:
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
         html.explain(
-            "Each point is a picture of the memory in its own colour; similar "
-            "captions lie close together. The star is where your words belong."
+            "Each point is a picture of the memory in its own colour; similar captions "
+            "lie close together, but how far apart groups lie says nothing. The star is the mean place of "
+            "the captions nearest to your words."
         )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
@@ -148,7 +149,7 @@ def build(compose: Compose) -> None:
                 again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
                 compose.chosen = panel(
-                    note("Choose a point to pin it: your words are painted with that memory."),
+                    note("Choose a point to pin it: your words are painted with that reference."),
                     elem_id="map-chosen",
                     js_on_load=html.CLICKS,
                 )

@@ -12,7 +12,7 @@ from memdriven.checkpoint import load_rival, rival_budget
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.evaluation.report import PUBLISHED
 from memdriven.evaluation.results import Result
-from memdriven.explore.compare import mean_difference, painted
+from memdriven.explore.compare import by_others, mean_difference, painted
 from memdriven.explore.inside import look_inside
 from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
 from memdriven.files import read_json
@@ -140,7 +140,11 @@ def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
             shown = [_picture(each, caption) for each in pictures]
             blank, apart = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures)), ""
             if not blank:
-                share = f"Two of them differ by {percent(mean_difference(pictures), 1)} on average."
+                by_memory = mean_difference([pictures[0], *by_others(pipe, prepared, first)])
+                share = (
+                    f"Two of them differ by {percent(mean_difference(pictures), 1)} on average; with other "
+                    f"references and the same noise by {percent(by_memory, 1)}."
+                )
                 apart = tag("p", share, class_="md-hint md-apart")
             below = tag("div", *shown, blank, class_="md-paper-noises")
             block = tag("div", above, below, apart, class_="md-paper-block")

@@ -374,7 +374,7 @@ def keep_from(panel_: gr.HTML, column: Compose) -> None:
 
 PREVIEW = ("memory", "unknown", "status")
 STEERED = (*PREVIEW, "steering", "own", "steps")
-SWITCHED = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+SWITCHED = ("facts", "checkpoint", "k", "tries", "share", "fade", "guidance", *STEERED[len(PREVIEW) - 1 :])
 
 
 def build(column: Compose, begin: Mapping[str, Any]) -> None:

@@ -276,9 +276,8 @@ def facts() -> str:
 
 
 def choices() -> dict[str, str]:
-    """Return a label for each checkpoint; one without a memory says so."""
-    there = {name: state.has_memory(folder) for name, folder in state.shelf().folders.items()}
-    return {name: name if full else f"{name} (no memory yet)" for name, full in there.items()}
+    """Return a label for each checkpoint that can be opened: one that has, or borrows, a memory."""
+    return {name: name for name, folder in state.shelf().folders.items() if state.has_memory(folder)}
 
 
 def in_use() -> dict[str, Any]:
@@ -292,6 +291,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
     yield {"status": status(f"Opening {name}\u2026", busy=True)}
     try:
         pipe = state.choose(str(name))
+        tries = read_tries(pipe)
     except MemDrivenError as error:
         yield {"checkpoint": state.chosen(), "status": html.failure(error)}
         return
@@ -303,6 +303,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
         "steps": "",
         "share": 1.0,
         "guidance": pipe.config.generator.guidance,
+        "tries": gr.Slider(tries, maximum=min(MAX_TRIED, pipe.bank.n), visible=state.offers_tries()),
         "status": status(f"{state.chosen()} is in use: {counted(pipe.bank.n, 'picture')} in memory."),
     }
 
@@ -316,7 +317,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
     pipe, offered = state.pipeline(), choices()
     strategy = pipe.config.retrieval.strategy
     tries, most = 1, min(MAX_TRIED, pipe.bank.n)
-    with suppress(DataError):
+    with suppress(DataError):  # `chips` says what is wrong with the file
         tries = read_tries(pipe)
     column = Compose(steering=gr.State(Steering(), time_to_live=STATE_SECONDS))
     column.current = gr.State(begin.get("current"), time_to_live=STATE_SECONDS)

@@ -125,9 +125,9 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     assert seen.noise.window == noise.window != WHOLE
     part = apply_view(noise, prepared.v)[0]
     torch.testing.assert_close(seen.v, part)
-    assert "This seed crops the memory; the same crop is shown here." in inside.features(seen).account
+    assert "This seed crops the reference; the same crop is shown here." in inside.features(seen).account
     whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
-    assert "This seed crops the memory; the same crop is shown here." not in inside.features(whole).account
+    assert "This seed crops the reference; the same crop is shown here." not in inside.features(whole).account
     assert inside.features(whole).account != inside.features(seen).account
 
 
@@ -241,9 +241,9 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     shown = inside.features(looks[turned]).account
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
-    assert "This seed mirrors the memory; it is shown mirrored here." in shown
+    assert "This seed mirrors the reference; it is shown mirrored here." in shown
     assert (
-        "This seed mirrors the memory; it is shown mirrored here."
+        "This seed mirrors the reference; it is shown mirrored here."
         not in inside.features(looks[plain]).account
     )
 

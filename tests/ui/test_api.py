@@ -191,6 +191,8 @@ def test_what_is_left_out_is_as_the_page_begins(
     assert begun["tries"] == api.read_tries(pipe)
     monkeypatch.setattr(api, "read_tries", lambda pipe: 3)
     assert base64.b64decode(api.generate(CAPTION, seed=7)["png"]) == pipe(CAPTION, seed=7, best_of=3).png()
+    grid = api.grid(CAPTION, [7, 8])
+    assert grid["neighbours"][0]["id"] == pipe(CAPTION, seed=7, best_of=3).neighbours[0].id
 
 
 def test_callers_long_gone_are_forgotten(

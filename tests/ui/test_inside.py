@@ -63,9 +63,9 @@ def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> 
     share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
     assert 0 < share < 1
     shown = f"shown over the image of No. 1, which weighs {percent(share)}."
-    assert f"3 memories took part, mixed into one v, {shown}" in str(made)
+    assert f"3 references took part, mixed into one v, {shown}" in str(made)
     *_, (made, _, _) = inside.look(*QUERY)
-    assert "memories took part" not in str(made)
+    assert "references took part" not in str(made)
 
 
 def test_without_memory_nothing_can_be_hidden() -> None:

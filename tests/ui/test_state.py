@@ -128,12 +128,13 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
         assert last["share"] == 1.0
         assert last["fade"].visible is shown
         assert last["guidance"] == 0.0  # what this model asks for by itself
+        assert last["tries"].value == 1
+        assert last["tries"].visible is state.offers_tries()
 
 
-def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
+def test_choices_are_what_opens(two: Path, pipe: MemoryDrivenPipeline) -> None:
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
-    labels = query.choices()
-    assert labels["unbuilt"] == "unbuilt (no memory yet)"
+    assert list(query.choices()) == ["first", "second"]
     state.use(pipe)
     assert state.shelf().default == pipe.checkpoint.name
 
