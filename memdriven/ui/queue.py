@@ -3,8 +3,8 @@
     held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, gives way in a
               full queue, and is forgotten after `PATIENCE` seconds
     session   a tab or program that already has `SESSION` events waiting is refused another (429)
-    address   one address has at most `ADDRESS` events waiting, few of them large, and no more than every other
-              one's turn; where it opens sessions without end, its own are forgotten first
+    address   one address has at most `ADDRESS` events waiting, few of them large, and no more than every
+              other one's turn; where it opens sessions without end, its own are forgotten first
     ends      a page's stream ends when the page knows, and no press falls between two streams
     press     a press takes the place of one of the same button that still waits
     stop      what a session's presses asked for changes nothing after Stop, and a press after it counts
@@ -275,7 +275,7 @@ class Sessions(state_holder.StateHolder):
                 self.time_last_used.pop(gone, None)
 
 
-routes.StateHolder = Sessions  # type: ignore[misc]
+routes.StateHolder = Sessions  # type: ignore[attr-defined]  # where Gradio looks for it
 
 
 def _address(request: Request) -> str:
