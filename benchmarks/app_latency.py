@@ -77,7 +77,8 @@ def main() -> None:
     with sync_playwright() as driver:
         browser: Any = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         waits = openings(browser, address, arguments.repeats)
-        visitor = Visitor(browser, address, "", {"viewport": {"width": 1280, "height": 860}})
+        visitor = Visitor(browser, address)
+        visitor.open(viewport={"width": 1280, "height": 860})
         waits |= visit(visitor, captions)
         browser.close()
     page.close(verbose=False)

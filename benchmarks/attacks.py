@@ -79,6 +79,18 @@ class Server:
         lines = [each for each in text.splitlines() if each and "heartbeat" not in each]
         return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
 
+    def press(self, name: str, session: str, source: str = "127.0.0.1", *, listen: bool = True) -> str:
+        """Ask for what one of the page's buttons does, with what it begins with; return the last message."""
+        config = json.loads(self.ask("/config")[1])
+        values = {each["id"]: each["props"].get("value") for each in config["components"]}
+        number = next(n for n, each in enumerate(config["dependencies"]) if each["api_name"] == name)
+        data = [values[each] for each in config["dependencies"][number]["inputs"]]
+        body = {"data": data, "fn_index": number, "session_hash": session}
+        status, text = self.ask("/gradio_api/queue/join", body, source)
+        if status == 200 and listen:
+            _, text = self.ask(f"/gradio_api/queue/data?session_hash={session}", source=source)
+        return text
+
     def memory(self, what: str = "VmRSS") -> float:
         """Return the resident size in MB, or its peak (`VmHWM`)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
@@ -145,6 +157,39 @@ def queue_hog(server: Server) -> Iterator[Row]:
         f"{dict(kinds)}; {told} in {waited:.1f} s",
         told == "complete" and waited < 10,
     )
+
+
+def long_calls(server: Server) -> Iterator[Row]:
+    """One visitor's table, morph, grid, figure, copy check; how long another's pictures wait meanwhile."""
+
+    def picture(seed: int) -> float:
+        begun = time.monotonic()
+        told, _ = server.call("generate", [f"{CAPTION} and a {COLOURS[seed % 8]} tail", None, None, seed])
+        return time.monotonic() - begun if told == "complete" else float("inf")
+
+    alone = sorted(picture(seed) for seed in range(9))[4]
+    yield "a picture alone, median of nine", f"{alone:.2f} s", True
+    for name in ("table", "run", "vary", "draw", "check"):
+        waits = list[float]()
+        with ThreadPoolExecutor(1) as pool:
+            begun = time.monotonic()
+            call = pool.submit(server.press, name, f"long-{name}", "127.0.0.2")
+            time.sleep(alone / 2)
+            while not call.done():
+                waits.append(picture(100 + len(waits)))
+            took, told = time.monotonic() - begun, call.result()
+        most = max(waits, default=alone)
+        yield (
+            f"{name} for {took:.1f} s, meanwhile {len(waits)} pictures of another",
+            f"at most {most:.2f} s, {most / alone:.1f} times alone",
+            '"success":true' in told and most - alone < max(1.0, alone),
+        )
+
+
+def sessions(server: Server) -> Iterator[Row]:
+    """More sessions of one address than are kept; another visitor's choice of a memory picture meanwhile."""
+    numbers = {each["api_name"]: n for n, each in enumerate(json.loads(server.ask("/config")[1])["dependencies"])}
+    press = {"data": ["retrieved"], "fn_index": numbers["show_source"], "session_hash": "visitor"}
 
 
 def bodies(server: Server) -> Iterator[Row]:

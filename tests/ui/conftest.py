@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
+    from memdriven.ui import gr
     from memdriven.ui.state import Shelf
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -116,27 +119,50 @@ def offered(
     return offered
 
 
+def serve(offered: MemoryDrivenPipeline | Shelf) -> tuple[gr.Blocks, str]:
+    """Serve the page, with or without a browser, and return it with its address.
+
+    Outside of a running event loop Gradio would make several and close none. The loop has a thread
+    of its own, as the main one's may be the browser's.
+    """
+    from memdriven.ui import app
+    from memdriven.ui.queue import FairQueue
+
+    async def launch() -> tuple[gr.Blocks, str]:
+        page = app.build(offered)
+        return page, app.launch(page)
+
+    with ThreadPoolExecutor(1) as thread:
+        page, address = thread.submit(lambda: asyncio.run(launch())).result()
+    for line in FairQueue.pages:
+        line.sleep_when_free = 0.01  # Gradio looks for events a thousand times a second, as long as it lives
+    return page, address
+
+
 @pytest.fixture(scope="session")
 def address(offered: Shelf, outside: Outside) -> Iterator[str]:
     """Serve the page over the shelf, as where VGG-16's weights are; return its address."""
-    from memdriven.ui import app, steering
+    from memdriven.ui import steering
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
-        page = app.build(offered)
-    yield app.launch(page)
+        page, address = serve(offered)
+    yield address
     page.close(verbose=False)
 
 
 class Visitor:
-    """One browser context with the page open, and what went wrong in it."""
+    """One browser context with the page open, and what went wrong in it.
 
-    def __init__(
-        self, browser: Any, address: str, query: str, options: dict[str, Any], folded: bool = False
-    ) -> None:
-        self.context = browser.new_context(locale="en-GB", **options)
+    When it has left, another may come in its place: a browser that has read the scripts before opens the page
+    in a third of the time.
+    """
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.address = address
+        self.context = browser.new_context(locale="en-GB")
+        self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
         self.faults: list[str] = []
         self._leaving = False
         self.expected = ""
@@ -144,11 +170,37 @@ class Visitor:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("request", lambda request: self._request(request.url, address))
-        self.page.goto(address + query)
+
+    def open(
+        self,
+        query: str = "",
+        folded: bool = False,
+        *,
+        viewport: dict[str, int] | None = None,
+        permissions: Sequence[str] = (),
+    ) -> None:
+        """Open the page, and unless `folded` the settings that are folded at first."""
+        self.page.set_viewport_size(viewport or {"width": 1280, "height": 720})
+        if permissions:
+            self.context.grant_permissions(permissions)
+        self.page.goto(self.address + query)
         self.page.wait_for_selector("#generate", state="attached" if query else "visible")
         self.page.wait_for_selector("#md-still", state="detached")
         if not folded:
             self.unfold()
+
+    def leave(self) -> list[str]:
+        """Leave nothing behind in the browser, and return what went wrong."""
+        faults, self.faults = self.faults, []
+        for other in self.context.pages[1:]:
+            other.close()
+        self.page.unroute_all(behavior="ignoreErrors")
+        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        self.context.clear_permissions()
+        self.page.goto(f"{self.address}favicon.ico")  # of the same origin, and without a script
+        self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        self.faults, self.expected = [], ""
+        return faults
 
     def unfold(self) -> None:
         """Open the settings that are folded at first."""
@@ -230,8 +282,16 @@ class Visitor:
         )
 
 
+@pytest.fixture(scope="session")
+def idle() -> list[Visitor]:
+    """Return the visitors who have left."""
+    return []
+
+
 @pytest.fixture
-def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iterator[Callable[..., Visitor]]:
+def visit(
+    chromium: Any, address: str, idle: list[Visitor], offered: Shelf, outside: Outside
+) -> Iterator[Callable[..., Visitor]]:
     """Return a function that opens the page; at the end nothing must have gone wrong in any."""
     from memdriven.ui import state
 
@@ -239,24 +299,27 @@ def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iter
     outside.asked.clear()  # what these asked for was refused as they expect
     visitors: list[Visitor] = []
 
-    def open_page(query: str = "", folded: bool = False, **options: Any) -> Visitor:
-        visitors.append(Visitor(chromium, address, query, options, folded))
+    def open_page(*given: Any, **options: Any) -> Visitor:
+        visitors.append(idle.pop() if idle else Visitor(chromium, address))
+        visitors[-1].open(*given, **options)
         return visitors[-1]
 
     yield open_page
-    for visitor in visitors:
-        visitor.context.close()
-    assert [fault for visitor in visitors for fault in visitor.faults] == []
+    faults = [fault for visitor in visitors for fault in visitor.leave()]
+    idle.extend(visitors)
+    assert faults == []
     assert outside.asked == []
 
 
 @pytest.fixture(scope="module")
-def opened(chromium: Any, address: str) -> Iterator[Visitor]:
+def opened(chromium: Any, address: str, idle: list[Visitor]) -> Iterator[Visitor]:
     """Open the page once for a module: opening takes longer than most that is tried on it."""
-    visitor = Visitor(chromium, address, "", {"viewport": {"width": 1280, "height": 900}}, folded=True)
+    visitor = idle.pop() if idle else Visitor(chromium, address)
+    visitor.open(folded=True, viewport={"width": 1280, "height": 900})
     visitor.page.wait_for_selector('.md-result[data-complete="true"]')
     yield visitor
-    visitor.context.close()
+    visitor.leave()
+    idle.append(visitor)
 
 
 @pytest.fixture

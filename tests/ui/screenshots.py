@@ -47,7 +47,8 @@ def main() -> None:
     address = app.launch(page)
     with sync_playwright() as driver:
         browser: Any = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        visitor = Visitor(browser, address, "", {"viewport": VIEW})
+        visitor = Visitor(browser, address)
+        visitor.open(viewport=VIEW)
         for name in walk(visitor):
             path = chosen.out / f"{name}.webp"
             take(visitor, path)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -18,26 +16,11 @@ import pytest
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
-from memdriven.ui import api, app, gr
+from memdriven.ui import api, app
 from tests.ui.asking import CAPTION
-from tests.ui.conftest import Outside
+from tests.ui.conftest import Outside, serve
 
 SNAPSHOT = Path(__file__).with_name("api.json")
-
-
-def serve(pipe: MemoryDrivenPipeline) -> tuple[gr.Blocks, str]:
-    """Serve the page, with or without a browser, and return it with its address.
-
-    Outside of a running event loop Gradio would make several and close none. The loop has a thread
-    of its own, as the main one's may be the browser's.
-    """
-
-    async def launch() -> tuple[gr.Blocks, str]:
-        page = app.build(pipe)
-        return page, app.launch(page)
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: asyncio.run(launch())).result()
 
 
 @pytest.fixture(scope="module")

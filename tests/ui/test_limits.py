@@ -23,8 +23,8 @@ from memdriven.ui import gr, queue, state
 from memdriven.ui.queue import FairQueue, Mailbox, Sessions
 from memdriven.ui.server import CLIENT
 from tests.ui.asking import CAPTION
-from tests.ui.conftest import Visitor
-from tests.ui.test_api import over_http, serve
+from tests.ui.conftest import Visitor, serve
+from tests.ui.test_api import over_http
 
 
 @pytest.fixture(scope="module")

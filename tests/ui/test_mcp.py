@@ -16,8 +16,8 @@ from mcp.client.streamable_http import streamable_http_client
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state
 from tests.ui.asking import CAPTION
-from tests.ui.conftest import Outside
-from tests.ui.test_api import SNAPSHOT, serve
+from tests.ui.conftest import Outside, serve
+from tests.ui.test_api import SNAPSHOT
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -17,7 +17,6 @@ import app as starter
 from memdriven.errors import ConfigError
 from memdriven.ui import server
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
-from tests.ui.conftest import Visitor
 
 PARTS = {"host": "127.0.0.1:7860"}
 
@@ -177,8 +176,7 @@ def test_a_body_that_stops_coming_is_waited_for_no_longer(monkeypatch: pytest.Mo
     assert "send it again" in json.loads(sent[1]["body"])["error"]
 
 
-def test_a_call_that_is_none_is_answered_in_words(visit: Callable[..., Visitor], address: str) -> None:
-    visit()
+def test_a_call_that_is_none_is_answered_in_words(address: str) -> None:
     host, port = address.rstrip("/").rpartition("//")[2].split(":")
     for method, path, body, wanted in (
         ("POST", "/gradio_api/call/nope", {"data": []}, 404),
@@ -212,8 +210,7 @@ def test_frames_of_other_sites_are_refused_unless_named() -> None:
     assert b"frame-ancestors 'self' https://school.example" in headers[b"content-security-policy"]
 
 
-def test_the_served_page_stands_behind_it(visit: Callable[..., Visitor], address: str) -> None:
-    visit()
+def test_the_served_page_stands_behind_it(address: str) -> None:
     host, port = address.rstrip("/").rpartition("//")[2].split(":")
     for given, method, path, wanted in (
         (f"{host}:{port}", "GET", "/config", 200),

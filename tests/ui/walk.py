@@ -112,10 +112,11 @@ def walk(visitor: Visitor) -> Iterator[str]:
 
 TOO_WIDE = """() => [...document.querySelectorAll('#header *, #page *')].filter((one) => {
   const box = one.getBoundingClientRect();
-  if (!box.width || !box.height || !one.checkVisibility() || one.parentElement.closest('svg')) return false;
+  if (!box.width || !box.height || (box.right <= innerWidth + 1 && box.left >= -1)) return false;
+  if (!one.checkVisibility() || one.parentElement.closest('svg')) return false;
   for (let p = one.parentElement; p !== document.body; p = p.parentElement)
     if (['auto', 'scroll'].includes(getComputedStyle(p).overflowX)) return false;
-  return box.right > innerWidth + 1 || box.left < -1;
+  return true;
 }).map((one) => one.outerHTML.slice(0, 120))"""
 
 
