@@ -268,7 +268,7 @@ class Sessions(state_holder.StateHolder):
             if session_id in self.session_data:
                 self.session_data.move_to_end(session_id)
             if len(self.session_data) > self.capacity:
-                addresses = [held.address for held in self.session_data.values()]
+                addresses = [cast(Session, held).address for held in self.session_data.values()]
                 most, _ = Counter(addresses).most_common(1)[0]
                 gone = list(self.session_data)[addresses.index(most)]
                 del self.session_data[gone]
