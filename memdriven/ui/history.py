@@ -302,5 +302,5 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
         (listed.submit, save, "saved"),
         (column.result.download, save_tried, "larger"),
     ):
-        saving = column.on(export, handler, ["steering"], [place, "status"])
+        saving = column.on(export, handler, ["steering"], [place, "status"], **html.LONG)
         saving.success(None, js=html.pressing(place))

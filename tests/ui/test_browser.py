@@ -245,7 +245,7 @@ def test_hostile_words_stay_words_and_visitors_stay_apart(desk: Visitor, visit: 
     other.write("a red bird")
     other.keep_seed("seven")
     other.page.click("#generate")
-    other.wait_text("#status", "write digits only, or draw a random seed")
+    other.wait_text("#status", "Write digits only, or draw a random seed")
 
 
 def test_narrow_page_is_one_column(desk: Visitor, shots: Path) -> None:
