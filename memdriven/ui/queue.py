@@ -44,7 +44,7 @@ So 64 pupils behind one proxy press at once; beside these, as many may ask for t
 LARGE, LARGE_EVENTS = 1_000_000, 2
 """Bytes of a request beyond which an address has only so many events waiting: each holds its own image."""
 GIVES_WAY = 1.5
-"""Seconds that each step of a long call waits at most for pictures: it goes on, however many are asked for."""
+"""Seconds that each step of a long call waits at most for pictures: it goes on, however many there are."""
 QUEUE_SIZE = 4 * ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
 address can fill it."""
