@@ -330,6 +330,9 @@ def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
     if has is None:
         label, telling = "its caption has {} of your {} main words", main_words(retrieval.words)
         has = len(telling.intersection(tokenize(neighbour.caption))), len(telling)
+        if neighbour.score is not None:
+            score = f"score {neighbour.score:.3f} ({retrieval.strategy}); "
+            score += "scores of two strategies cannot be compared"
     elif has[1] == 1:
         label = "has what you named" if has[0] else "lacks what you named"
     if not has[1]:
