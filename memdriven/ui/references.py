@@ -328,8 +328,11 @@ def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
         return ""
     has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
     if has is None:
-        label, telling = "its caption has {} of your {} main words", main_words(retrieval.words)
+        denied = {*DENYING, *tokenize(" ".join(denials(retrieval.caption)))}
+        label, telling = "its caption has {} of your {} main words", main_words(retrieval.words) - denied
         has = len(telling.intersection(tokenize(neighbour.caption))), len(telling)
+        if has[1] == 1:
+            label = f"its caption {'has' if has[0] else 'lacks'} your main word"
         if neighbour.score is not None:
             score = f"score {neighbour.score:.3f} ({retrieval.strategy}); "
             score += "scores of two strategies cannot be compared"
@@ -337,11 +340,6 @@ def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
         label = "has what you named" if has[0] else "lacks what you named"
     if not has[1]:
         return ""
-    if neighbour.score is not None:
-        score = (
-            f"score {neighbour.score:.3f} ({retrieval.strategy}); scores of two strategies cannot be compared"
-        )
     bar = tag("span", tag("span", style=f"width:{100 * has[0] / has[1]:.1f}%"), class_="md-bar")
-    return tag(
-        "div", bar + tag("span", label.format(*has), class_="md-bar-label"), class_="md-score", title=score
-    )
+    bar += tag("span", label.format(*has), class_="md-bar-label")
+    return tag("div", bar, class_="md-score", title=score)
