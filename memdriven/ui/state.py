@@ -34,8 +34,10 @@ RULES = {
     "all": "all combined",
 }
 """Each strategy that compares, and its name for people."""
-CONCURRENCY_ID = "model"
-"""Queue group of everything that runs the networks: one at a time on one machine."""
+CONCURRENCY_ID, LONG = "model", "long"
+"""Queue groups of what runs the networks, one of each at a time: a picture, and what takes longer than one.
+So no picture waits for another visitor's table; they take turns at each stage (`MemoryDrivenPipeline.turn`).
+"""
 
 
 def has_memory(folder: Path) -> bool:
