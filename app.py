@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,30 +71,34 @@ def main(arguments: list[str] | None = None) -> int:
     """Load the checkpoint, build the page, and serve it until it is stopped."""
     options = read_options(arguments)
     from memdriven.errors import MemDrivenError
-    from memdriven.files import print_what_cannot_be_printed
+    from memdriven.files import print_what_cannot_be_printed, scratch_of
     from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
     print_what_cannot_be_printed()
     try:
+        # What Gradio lays down is gone with this page, and at the next start if this one is killed.
+        folder = scratch_of(Path(tempfile.gettempdir(), "memdriven"), Path.mkdir)
         # Reading weights leaves Python's lock free: the page's library is imported meanwhile.
-        with ThreadPoolExecutor(1) as beside:
+        with folder as temporary, ThreadPoolExecutor(1) as beside:
+            os.environ["GRADIO_TEMP_DIR"] = str(temporary)
             loading = beside.submit(
                 MemoryDrivenPipeline.from_pretrained, options.checkpoint[0], options.device
             )
             from memdriven.ui import app, state
-        pipe = loading.result()
-        offered = state.Shelf(state.find_checkpoints(options.checkpoint), options.device)
-        offered.put(pipe)
-        app.serve(
-            app.build(offered),
-            host=options.host,
-            port=options.port,
-            share=options.share,
-            browser=not options.no_browser,
-            allowed=["*"] if "SPACE_ID" in os.environ else options.allowed_host,
-            frames=options.frame_ancestor,
-            forwarded=options.behind_proxy,
-        )
+
+            pipe = loading.result()
+            offered = state.Shelf(state.find_checkpoints(options.checkpoint), options.device)
+            offered.put(pipe)
+            app.serve(
+                app.build(offered),
+                host=options.host,
+                port=options.port,
+                share=options.share,
+                browser=not options.no_browser,
+                allowed=["*"] if "SPACE_ID" in os.environ else options.allowed_host,
+                frames=options.frame_ancestor,
+                forwarded=options.behind_proxy,
+            )
     except MemDrivenError as error:
         lines = (f"wanted: {error.wanted}", f"found:  {error.found}", f"do:     {error.fix}")
         print("\n  ".join(("memdriven cannot start.", *lines)), file=sys.stderr)

@@ -27,6 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CAPTION = "a small red bird with black wings"
+COLOURS = ("red", "blue", "green", "yellow", "black", "white", "grey", "brown")
 Row = tuple[str, str, bool]
 CLIENTS, CROWD_SECONDS = 64, 600
 """Of the crowd, and how long it is waited for: some two minutes on two idle cores."""
@@ -78,6 +79,22 @@ class Server:
             return str(status), text
         lines = [each for each in text.splitlines() if each and "heartbeat" not in each]
         return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
+
+    def press(self, name: str, session: str, source: str = "127.0.0.1", **event: str) -> str:
+        """Return what the page answers to a press of a visitor who changed nothing before."""
+        config = json.loads(self.ask("/config")[1])
+        values = {each["id"]: each["props"].get("value") for each in config["components"]}
+        number, called = next(
+            (n, each) for n, each in enumerate(config["dependencies"]) if each["api_name"] == name
+        )
+        data = [values[each] for each in called["inputs"]]
+        body = {"data": data, "fn_index": number, "session_hash": session, "event_data": event}
+        status, text = self.ask(
+            f"/gradio_api/{'queue/join' if called['queue'] else 'run/predict'}", body, source
+        )
+        if status == 200 and called["queue"]:
+            _, text = self.ask(f"/gradio_api/queue/data?session_hash={session}", source=source)
+        return text
 
     def memory(self, what: str = "VmRSS") -> float:
         """Return the resident size in MB, or its peak (`VmHWM`)."""
@@ -145,6 +162,71 @@ def queue_hog(server: Server) -> Iterator[Row]:
         f"{dict(kinds)}; {told} in {waited:.1f} s",
         told == "complete" and waited < 10,
     )
+
+
+def long_calls(server: Server) -> Iterator[Row]:
+    """One visitor's table, morph, grid, figure, copy check; how long another's pictures wait meanwhile."""
+
+    def picture(seed: int) -> float:
+        begun = time.monotonic()
+        told, _ = server.call("generate", [f"{CAPTION} and a {COLOURS[seed % 8]} tail", None, None, seed])
+        return time.monotonic() - begun if told == "complete" else float("inf")
+
+    alone = sorted(picture(seed) for seed in range(9))[4]
+    yield "a picture alone, median of nine", f"{alone:.2f} s", True
+    for name in ("table", "run", "vary", "draw", "check"):
+        waits = list[float]()
+        with ThreadPoolExecutor(1) as pool:
+            begun = time.monotonic()
+            call = pool.submit(server.press, name, f"long-{name}", "127.0.0.2")
+            time.sleep(alone / 2)
+            while not call.done():
+                waits.append(picture(100 + len(waits)))
+            took, told = time.monotonic() - begun, call.result()
+        most = max(waits, default=alone)
+        yield (
+            f"{name} for {took:.1f} s, meanwhile {len(waits)} pictures of another",
+            f"at most {most:.2f} s, {most / alone:.1f} times alone",
+            '"success":true' in told and most - alone < max(1.0, alone),
+        )
+
+
+def sessions(server: Server) -> Iterator[Row]:
+    """More sessions of one address than the server keeps; what another visitor pinned before."""
+    _, found = server.call("retrieve", [CAPTION, None, 8])
+    pinned = json.loads(found)[0][-1]["id"]
+    server.press("click", "visitor", act="pin", id=pinned)
+    numbers = [each["api_name"] for each in json.loads(server.ask("/config")[1])["dependencies"]]
+    body = {"data": ["random"], "fn_index": numbers.index("show_source")}
+    answers = Counter(
+        server.ask("/gradio_api/run/predict", {**body, "session_hash": f"new-{n}"}, "127.0.0.2")[0]
+        for n in range(1_100)
+    )
+    kept = pinned in server.press("look", "visitor")
+    yield (
+        "1,100 sessions of one address",
+        f"{dict(answers)}; another's pin: {'kept' if kept else 'gone'}",
+        kept,
+    )
+
+
+def large_events(server: Server) -> Iterator[Row]:
+    """40 calls of 10 MB that wait for a listener, and a wrong value of 10 MB."""
+    config = json.loads(server.ask("/config")[1])["dependencies"]
+    numbers, before = [each["api_name"] for each in config], server.memory()
+    body = {"data": ["x" * 10_000_000], "fn_index": numbers.index("retrieve")}
+    answers = Counter(
+        server.ask("/gradio_api/queue/join", {**body, "session_hash": f"large-{n}"}, "127.0.0.2")[0]
+        for n in range(40)
+    )
+    grown = server.memory() - before
+    yield "40 calls of 10 MB, nobody listening", f"{dict(answers)}; {grown:+.0f} MB", grown < 150
+    before = server.log.stat().st_size
+    body["fn_index"] = numbers.index("show_source")
+    status, told = server.ask("/gradio_api/run/predict", {**body, "session_hash": "wrong"})
+    written = server.log.stat().st_size - before
+    seen = f"{status}, {len(told)} letters; {written} bytes of log"
+    yield "a choice of 10 MB", seen, written < 5_000 and len(told) < 1_000
 
 
 def bodies(server: Server) -> Iterator[Row]:
@@ -232,6 +314,9 @@ def crowd(server: Server) -> Iterator[Row]:
 
 PARTS: dict[str, Callable[[Server], Iterator[Row]]] = {
     "queue": queue_hog,
+    "long": long_calls,
+    "sessions": sessions,
+    "large": large_events,
     "bodies": bodies,
     "hosts": hosts,
     "api": api_values,

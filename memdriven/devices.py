@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 
 import torch
@@ -44,3 +45,28 @@ def device_name(device: torch.device | str) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
+
+
+class Turn:
+    """A lock that threads get in turn: whoever gives it up and wants it again comes after those who wait.
+
+    A thread that holds it may take it again. `threading.RLock` would go to that thread each time, which is
+    awake, and keep the others out until it has painted all that it was asked for.
+    """
+
+    def __init__(self) -> None:
+        self._door, self._inside = threading.Lock(), threading.Lock()
+        self._holder, self._depth = 0, 0
+
+    def __enter__(self) -> None:
+        if self._holder != threading.get_ident():
+            with self._door:  # held by whoever is next
+                self._inside.acquire()
+            self._holder = threading.get_ident()
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._holder = 0
+            self._inside.release()

@@ -90,7 +90,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     A reader of `path` sees the old content or the new, never a part.
     """
     path = Path(path)
-    with explain_disk_errors(path), _scratch(path, Path.touch) as scratch:
+    with explain_disk_errors(path), scratch_of(path, Path.touch) as scratch:
         yield scratch
         with scratch.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -120,7 +120,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     A folder already at `path` is replaced only then.
     """
     path = Path(path)
-    with explain_disk_errors(path), _scratch(path, Path.mkdir) as scratch:
+    with explain_disk_errors(path), scratch_of(path, Path.mkdir) as scratch:
         new = scratch / "new"
         new.mkdir()
         yield new
@@ -142,8 +142,8 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _scratch(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """Make and lock a path beside `target`; it is removed when the block ends."""
+def scratch_of(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Make and lock a path beside `target`, removed when the block ends; first, what killed ones left is."""
     begin = f".{target.name}.scratch-"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,7 @@ def test_taken_port_is_told_without_a_traceback(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("memdriven.ui.app.build", lambda pipe: pipe)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # set by the app for its own process
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -43,3 +47,28 @@ def test_taken_port_is_told_without_a_traceback(
     told = capsys.readouterr().err
     assert port in told
     assert "Traceback" not in told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks and no SIGTERM there")
+def test_temporary_files_are_gone_when_it_is_stopped_and_those_of_a_killed_one_at_start(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / ".memdriven.scratch-dead" / "upload.png"
+    left.parent.mkdir()
+    left.touch()
+    command = [sys.executable, app.__file__, "--no-browser", "--port", "0", "--device", "cpu"]
+    run = subprocess.Popen(
+        [*command, "--checkpoint", str(tiny_checkpoint)],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        assert run.stdout is not None
+        assert any("memdriven is at" in line for line in run.stdout)
+        (own,) = tmp_path.glob(".memdriven.scratch-*")
+        assert own != left.parent
+        (own / "upload.png").touch()
+        run.terminate()
+        assert run.wait(120) == 0
+    assert not list(tmp_path.glob(".memdriven*"))

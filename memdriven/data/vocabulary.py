@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import re
 import unicodedata
@@ -34,6 +35,8 @@ STAND_IN = "picture"
 
 NEAR_SYNONYMS: dict[str, list[str]] = json.loads(Path(__file__).with_name("synonyms.json").read_bytes())
 """Unknown word -> candidates, the nearest in meaning first."""
+COMMON_WORDS = frozenset(Path(__file__).with_name("common_words.txt").read_text("utf-8").split())
+"""Everyday English: where a vocabulary lacks one of these it was meant all the same, and is no typo."""
 
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(
@@ -97,7 +100,7 @@ class EncodedCaption:
     words: list[str]
     """The words that were encoded, after replacement."""
     unknown: tuple[UnknownWord, ...]
-    """Words that were replaced or dropped, in the caption's order."""
+    """Words that were replaced or dropped, in the caption's order, up to the last that is read."""
     truncated: int
     """Known words cut from the end because the caption was longer than `max_words`."""
 
@@ -107,6 +110,11 @@ _LONG_WORD = 8
 """From this length a typo may be two edits away."""
 _SHORT_WORD = 3
 """Up to this length only two swapped letters count as a typo: too many words are near."""
+_TRAILS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qawsedrftgyhujikolp", "azsxdcfvgbhnjmk")
+SLIPS = {frozenset(pair) for trail in _TRAILS for pair in itertools.pairwise(trail)}
+SLIPS |= {frozenset(pair) for pair in itertools.combinations("aeiouy", 2)}
+"""Letters that are written for each other: neighbours on a keyboard, along its rows and in zigzag between two
+of them, and vowels, which sound alike."""
 
 
 def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list[str]:
@@ -167,7 +175,7 @@ class Vocabulary:
         if not tokens:
             raise WordlessCaptionError("a caption with at least one word", found, fix)
         unknown = {each.word: each for each in self.unknown(text)}
-        read = (unknown[word].replacement if word in unknown else word for word in tokens)
+        read = [unknown[word].replacement if word in unknown else word for word in tokens]
         words = [word for word in read if word is not None]
         if not words:
             raise WordlessCaptionError(
@@ -176,10 +184,12 @@ class Vocabulary:
                 "use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
             )
         kept = words[:max_words]
+        places = [place for place, word in enumerate(read) if word is not None]
+        heard = set(tokens[: places[max_words]] if len(words) > max_words else tokens)
         return EncodedCaption(
             ids=[self._ids[word] for word in kept],
             words=kept,
-            unknown=tuple(unknown.values()),
+            unknown=tuple(each for each in unknown.values() if each.word in heard),
             truncated=len(words) - len(kept),
         )
 
@@ -207,20 +217,24 @@ class Vocabulary:
     def _likely_meant(self, word: str) -> str | None:
         """Return the nearest known word within one edit (two for long words), or None.
 
-        Among equally near ones a common first letter counts first, then frequency.
+        The first letter is hardly ever wrong, unless it was swapped with the second; a common word was meant.
+        Among equally near ones a replaced letter counts last, and first the same letters in another order or
+        number (swaps, doubled letters), then frequency.
         """
-        if not word.isalpha():
+        if not word.isalpha() or not COMMON_WORDS.isdisjoint((word, *(word.removesuffix(e) for e in _PLAIN))):
             return None
         reach = 2 if len(word) >= _LONG_WORD else 1
         own, found = frozenset(word), []
         for index, (known, letters) in enumerate(zip(self.words, self._letters, strict=True)):
+            if known[0] != word[0] and known[:2] != word[1::-1]:
+                continue
             if len(own ^ letters) > 2 * reach or len(known) < _SHORT_WORD:
                 continue  # an edit changes two letters at most
-            distance = edit_distance(word, known, reach)
-            swapped = len(word) > _SHORT_WORD or sorted(word) == sorted(known)
-            if distance <= reach and swapped:
-                found.append((distance, known[0] != word[0], index))
-        return self.words[min(found)[2]] if found else None
+            distance, reordered = edit_distance(word, known, reach), sorted(word) == sorted(known)
+            if distance <= reach and (reordered or len(word) > _SHORT_WORD):
+                replaced = len(word) == len(known) and not reordered
+                found.append((distance, replaced, own != letters, index))
+        return self.words[min(found)[-1]] if found else None
 
     @staticmethod
     def batch(captions: Sequence[EncodedCaption]) -> tuple[Tensor, Tensor]:
@@ -248,9 +262,11 @@ class Vocabulary:
 
 _ENDINGS = (
     *(("ies", "y"), ("es", ""), ("s", ""), ("ish", "e"), ("ish", ""), ("dish", ""), ("ly", ""), ("ing", "")),
-    *(("ing", "e"), ("ed", ""), ("ed", "e"), ("y", ""), ("er", ""), ("est", "")),
+    *(("ed", ""), ("ed", "e"), ("y", ""), ("er", ""), ("est", "")),
 )
 """Inflections of English, and what a stem has in their place."""
+_PLAIN = ("s", "ing")
+"""Endings that leave a common word one."""
 _SHORTEST_STEM = 3
 
 
@@ -258,12 +274,13 @@ def near_synonyms(word: str) -> list[str]:
     """Return the words that may stand for `word`, the best first.
 
     After the table come the word's own inflections (`yellowish` -> `yellow`, `wing` -> `wings`),
-    then the table's entries for those (`goldish` -> `gold` -> `yellow`).
+    then the table's entries for those (`goldish` -> `gold` -> `yellow`). A common word is no inflection of
+    another (`flower` of `flow`, `they` of `the`).
     """
     stems = [
         word[: len(word) - len(ending)] + rest
         for ending, rest in _ENDINGS
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM and word not in COMMON_WORDS
     ]
     related = [*stems, word + "s", word + "ed"]
     through = [synonym for stem in stems for synonym in NEAR_SYNONYMS.get(stem, ())]
@@ -273,8 +290,9 @@ def near_synonyms(word: str) -> list[str]:
 def edit_distance(a: str, b: str, limit: int) -> int:
     """Return the edits between two words, or `limit` + 1 when there are more than `limit`.
 
-    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string alignment
-    distance). `difflib` knows no swaps, and its ratio of matching blocks takes "rad" for "road" before "red".
+    An edit inserts or deletes a letter, swaps two neighbours, or replaces a letter by one of its `SLIPS` (the
+    optimal string alignment distance, but for other replacements). `difflib` knows no swaps, and its ratio of
+    matching blocks takes "rad" for "road" before "red".
     """
     if abs(len(a) - len(b)) > limit:
         return limit + 1
@@ -282,7 +300,9 @@ def edit_distance(a: str, b: str, limit: int) -> int:
         return len(a) + len(b)
     if a[0] == b[0]:
         return edit_distance(a[1:], b[1:], limit)
-    rest = [(a[1:], b), (a, b[1:]), (a[1:], b[1:])]
+    rest = [(a[1:], b), (a, b[1:])]
+    if frozenset((a[0], b[0])) in SLIPS:
+        rest.append((a[1:], b[1:]))
     if a[:2] == b[1::-1]:
         rest.append((a[2:], b[2:]))
     return 1 + min(edit_distance(*pair, limit - 1) for pair in rest)

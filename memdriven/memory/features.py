@@ -203,9 +203,13 @@ class Parts:
             AGAIN,
         )
         with content.open("rb") as stream:
-            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map, self._content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), content
 
     def __getitem__(self, index: int) -> bytes:
+        there = self._map.size()  # of the file: reading beyond its end would kill the process
+        require(
+            there >= len(self._map), BankError, f"{self._content} as it was opened", f"{there} bytes", AGAIN
+        )
         return self._map[self.offsets[index] : self.offsets[index + 1]]
 
     @staticmethod

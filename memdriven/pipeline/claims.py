@@ -66,11 +66,19 @@ PARTS |= _each("parts")
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
-PHRASES: dict[str, str] = _WORDS["phrases"]
-"""Several words that are one."""
+_ANY = {name: "|".join(words) for name, words in (("COLOUR", COLOURS), ("HOW", FILLERS))}
+_ANY["PART"] = "|".join((*PARTS, "bird", "body"))
+PHRASES = {
+    re.sub("[A-Z]+", lambda name: _ANY[name[0]], said): read for said, read in _WORDS["phrases"].items()
+}
+"""What is written in several words or in another order, and how it is read; the first rules apply first."""
+OWNERS = _each("owners")
+"""What a bird with some part is: "red headed"."""
 SHAPES = _last_words(aviary.SHAPE_WORDS, without="thin")
 PATTERNS = {word: name for name, said in aviary.PATTERN_WORDS.items() for word in said}
 SIZES = {"medium": "medium"} | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
+_HAS = f"((?:(?:{_ANY['COLOUR']}) and )?(?:{'|'.join((*COLOURS, *SHAPES))}))"
+_OWNER = re.compile(rf"\b((?:no|not|without) )?{_HAS} ({'|'.join(OWNERS)})\b")
 POSES = {phrase: name for name, said in aviary.POSE_WORDS.items() for phrase in said}
 POSES |= {"on a branch": "perched"} | _each("poses")
 PLACES = _each("places")
@@ -85,7 +93,7 @@ LETTERS = {
 CLAUSE = re.compile("I[FMA]*D?[FMA]*|D[OFTMA]*(?:B|N(?:AN)*(?:O[OFTMA]*N)*)|[MFTA]*(?:B|N(?:AN)*)")
 """In these letters: what is said of the last noun ("is not red"), nouns that are denied ("without a crest or
 wing bars"), and nouns with what is said of them ("black wings and tail")."""
-UNDERSTOOD = LETTERS.keys() | PLACES.keys()
+UNDERSTOOD = LETTERS.keys() | PLACES.keys() | POSES.keys() | OWNERS.keys()
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,9 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
     plain = " ".join(word if word in UNDERSTOOD else replaced.get(word, word) for word in found)
     for phrase, one in PHRASES.items():
         plain = re.sub(rf"\b(?:{phrase})\b", one, plain)
-    words = plain.split()
+    # "A red headed black bird" is "a black bird, red head".
+    owned = [f" , {no}{how} {OWNERS[what]}" for no, how, what in _OWNER.findall(plain)]
+    words = (_OWNER.sub("", plain) + "".join(owned)).split()
 
     claims, denied, of_the_whole = list[Pair](), list[Pair](), list[Pair]()
     for attribute, value, no in (*_clauses(words, values.get("body_plan", ())), *_setting(words)):
@@ -125,6 +135,34 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
     times = Counter(attribute for attribute, _ in set(claims))
     once = (pair for pair in claims if times[pair[0]] == 1)
     return Named(tuple(dict.fromkeys(once)), tuple(dict.fromkeys(denied)))
+
+
+DENYING = frozenset(word for word, letter in LETTERS.items() if letter == "D")
+_ENDS = r"(?:and|but|with|on|in|at|of|is|are|has|that|which|while|not|nor|or|to)"
+_THING = rf"(?!{_ENDS}\b)\w+(?: (?!{_ENDS}\b)\w+){{0,3}}"
+_REACHES = r"(?!only\b|just\b)(?:(?:any|have|has|had|having|be|been) )*"
+_DENIED = re.compile(rf"\b(?:{'|'.join(DENYING)}) {_REACHES}({_THING})")
+
+
+def denials(caption: str) -> list[str]:
+    """Return what a caption says is not there, in its own words: "a crest" of "without a crest"."""
+    return _DENIED.findall(caption.lower().replace("n't", " not"))
+
+
+_NUMBER = r"(?:two|three|four|five|six|several|many|some|a few|both|(?:pair|flock|group|couple) of)"
+
+
+def several(caption: str, kinds: Sequence[str]) -> bool:
+    """Tell whether a caption names more than one of what a model paints: "two birds", "a bird and a cat"."""
+    one, between = f"(?:{'|'.join(map(re.escape, kinds))})", rf"(?:(?!{_ENDS}\b)\w+ ){{0,3}}"
+    ways = (
+        rf"\b{_NUMBER} {between}{one}s\b",
+        rf"^{between}{one}s\b",
+        rf"\b{one}s? (?:and|with) (?:another|an?|one|two) {between}{one}\b",
+        rf"\b{one}s? and (?:another|an?|one|two)\b",
+        rf"\band (?:another|an?|one|two) {between}{one}\b",
+    )
+    return bool(kinds) and any(re.search(way, caption.lower().replace("-", " ")) for way in ways)
 
 
 def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, str, bool]]:

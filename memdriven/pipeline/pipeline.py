@@ -11,7 +11,6 @@ never depend on what else was asked for beside it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -24,7 +23,7 @@ from torch import Tensor
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, bank_folder, load_checkpoint
 from memdriven.config import Index
-from memdriven.devices import choose_device, repeatable
+from memdriven.devices import Turn, choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError, require
 from memdriven.files import SEAL, sealed
@@ -61,7 +60,7 @@ class MemoryDrivenPipeline:
         checkpoint.generator.to(memory_format=torch.channels_last)
         self.retriever = Retriever(bank, checkpoint.damsm, self.vocabulary, self.config.retrieval)
         self.guidance = Guidance(checkpoint, bank)
-        self.turn = threading.RLock()
+        self.turn = Turn()
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
         self.bank_hash = sealed(bank.header)[SEAL][:12]

@@ -179,10 +179,11 @@ def _only(kind: Any, thing: object) -> Any:
 def build() -> None:
     """Add the endpoints to the page that is being built."""
     for function in (retrieve, generate, grid):
+        group = state.LONG if function is grid else state.CONCURRENCY_ID
         gr.api(  # type: ignore[attr-defined]  # made by a stub that gradio leaves out
             function,
             api_name=function.__name__,
-            concurrency_id=state.CONCURRENCY_ID,
+            concurrency_id=group,
             concurrency_limit=1,
             api_visibility="public",
         )

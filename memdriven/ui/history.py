@@ -292,5 +292,5 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = column.on(listed.submit, save, ["steering"], ["saved", "status"])
+    saving = column.on(listed.submit, save, ["steering"], ["saved", "status"], **html.LONG)
     saving.success(None, js=html.pressing("saved"))

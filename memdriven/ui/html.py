@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -100,6 +101,8 @@ def image_uri(image: Image.Image, form: str = "WEBP") -> str:
     return data_uri(buffer.getvalue(), f"image/{form.lower()}")
 
 
+TRACE = 4_000
+"""Letters of an error's trace that are printed."""
 _said = itertools.count()
 """Numbers what is told: Gradio does not draw a value anew that equals the one before."""
 
@@ -109,10 +112,15 @@ def status(message: str, *, busy: bool = False) -> Markup:
     return tag("p", message, class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
 
 
+def report(error: Exception) -> None:
+    """Print the end of an error's trace to the terminal: values that a visitor sent may be of any length."""
+    print("".join(traceback.format_exception(error))[-TRACE:], file=sys.stderr)
+
+
 def failure(error: Exception) -> Markup:
     """Return an error as what to do about it, then what was wanted and what was found."""
     if not isinstance(error, MemDrivenError):
-        traceback.print_exception(error)
+        report(error)
         found = f"{type(error).__name__}, which the page did not expect"
         error = MemDrivenError("an answer", found, "try again; the server's terminal says more")
     what_to_do = tag("strong", f"{error.fix[:1].upper()}{error.fix[1:]}.")
@@ -202,10 +210,12 @@ QUEUED: dict[str, Any] = {
     "concurrency_limit": 1,
     "api_visibility": "private",
 }
-"""Of presses of a tab's button: one at a time, through the queue.
+"""Of presses: one at a time, through the queue.
 
 Every press is sent; `FairQueue` sees to those that repeat one that waits.
 """
+LONG = {**QUEUED, "concurrency_id": state.LONG}
+"""Of those among them that several pictures answer, or none."""
 
 
 def panel(content: str = "", **options: Any) -> gr.HTML:

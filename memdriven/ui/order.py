@@ -18,7 +18,12 @@ from gradio import queueing
 
 from memdriven.errors import MemDrivenError
 from memdriven.ui import gr
+from memdriven.ui.html import report
 from memdriven.ui.queue import SKIP, FairQueue
+
+SAID = 300
+"""Letters that a caller is told of a wrong value."""
+UNEXPECTED = "The page did not expect that: see its API documentation, or try again."
 
 
 class Asked(NamedTuple):
@@ -88,6 +93,11 @@ class Page(gr.Blocks):
             made = await super().process_api(block_fn, inputs, state, *given, **named)
         except MemDrivenError as error:  # of an endpoint; the page's own handlers tell theirs in the status
             raise gr.Error(str(error), print_exception=False) from error
+        except gr.Error as error:  # Gradio's own, of a value, which it repeats however long
+            raise gr.Error(error.message[:SAID], print_exception=False) from None
+        except Exception as error:
+            report(error)
+            raise gr.Error(UNEXPECTED, print_exception=False) from None
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
                 if asked.gives_way(newest.get(part), part is self.told):

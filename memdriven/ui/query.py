@@ -165,11 +165,12 @@ class Compose(SimpleNamespace):
         changed: Sequence[object],
         **how: Any,
     ) -> Any:
-        """Let a handler answer a trigger, or several, as `QUEUED` unless `how` says otherwise.
+        """Let a handler answer a trigger, or several; through the queue unless `how` says otherwise.
 
         It is `given` the values of components, and answers with those of the `changed` ones in their order,
         or with some by name. What goes wrong is told in the status; a tab's own panels then show again what
-        they began with, and the page's components by name stay as they are.
+        they began with, and the page's components by name stay as they are. What fills a tab's own panels
+        may take long, and is `html.LONG`.
         """
         parts, outputs = vars(self), self.named(*changed)
         begun = {each: each.value for each in outputs if each not in set(parts.values())}
@@ -193,7 +194,7 @@ class Compose(SimpleNamespace):
 
         answer = often if isgeneratorfunction(handler) else once
         listen = partial(gr.on, trigger) if isinstance(trigger, list) else trigger
-        return listen(answer, self.named(*given), outputs, **(how or html.QUEUED))
+        return listen(answer, self.named(*given), outputs, **(how or (html.LONG if begun else html.QUEUED)))
 
 
 # ---------------------------------------------------------------------------------------------------------

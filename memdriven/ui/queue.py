@@ -3,7 +3,8 @@
     held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, gives way in a
               full queue, and is forgotten after `PATIENCE` seconds
     session   a tab or program that already has `SESSION` events waiting is refused another (429)
-    address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
+    address   one address has at most `ADDRESS` events waiting, few of them large, and no more than every
+              other one's turn; where it opens sessions without end, its own are forgotten first
     ends      a page's stream ends when the page knows, and no press falls between two streams
     press     a press takes the place of one of the same button that still waits
     stop      what a session's presses asked for changes nothing after Stop, and a press after it counts
@@ -28,18 +29,20 @@ from urllib.parse import parse_qsl
 from weakref import WeakSet
 
 from fastapi import HTTPException, Request
-from gradio import queueing, state_holder
+from gradio import queueing, routes, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.ui import gr, session, state
 from memdriven.ui.html import PRESS, QUEUED, status
-from memdriven.ui.server import Application, Message, Receive, Scope, Send
+from memdriven.ui.server import CLIENT, Application, Message, Receive, Scope, Send
 
 SESSION = 8
 """Events of one session that may wait: a press starts up to three."""
 ADDRESS = 64
 """Events of one address that may wait with a listener, and as many without; of those the oldest go first.
 So 64 pupils behind one proxy press at once; beside these, as many may ask for their places in line."""
+LARGE, LARGE_EVENTS = 1_000_000, 2
+"""Bytes of a request beyond which an address has only so many events waiting: each holds its own image."""
 QUEUE_SIZE = 4 * ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
 address can fill it."""
@@ -51,6 +54,8 @@ REMEMBERED = 2_000
 """Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
 LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
 NO_FUNCTION = "no such function of this page: see the page's API documentation"
+GROUPS = (state.CONCURRENCY_ID, state.LONG)
+"""Queue groups that Stop ends, and in which a visitor has a place."""
 SKIP = gr.skip()
 Shown = Mapping[gr.blocks.Block, Any]
 """What components are to show."""
@@ -99,9 +104,13 @@ class FairQueue(queueing.Queue):
         alike = [event for event in self._waiting() if (event.concurrency_id == PLACES) == follows]
         waiting = [event for event in alike if _address(event.request) == _address(request)]
         mine = sum(event.session_hash == body.session_hash for event in waiting)
-        if mine >= SESSION or sum(map(self._heard, waiting)) >= ADDRESS:
+        large = [event for event in waiting if _large(event.request)] if _large(request) else []
+        heard, large_heard = (sum(map(self._heard, each)) for each in (waiting, large))
+        if mine >= SESSION or heard >= ADDRESS or large_heard >= LARGE_EVENTS:
             raise HTTPException(429, FULL)
-        unheard = [event for event in waiting if not self._heard(event)]
+        if len(large) >= LARGE_EVENTS:
+            self._lose(next(event for event in large if not self._heard(event)))
+        unheard = [event for event in waiting if event.alive and not self._heard(event)]
         if len(self) >= QUEUE_SIZE:
             unheard = [event for event in self._waiting() if not self._heard(event)]
         if len(unheard) >= ADDRESS or (unheard and len(self) >= QUEUE_SIZE):
@@ -142,7 +151,7 @@ class FairQueue(queueing.Queue):
         """
         painted = [event for events in self.active_jobs for event in events or ()]
         for event in [*painted, *self._waiting()]:
-            asked = event.session_hash == visitor and event.concurrency_id == state.CONCURRENCY_ID
+            asked = event.session_hash == visitor and event.concurrency_id in GROUPS
             if asked and (giving is None or giving in event.fn.outputs):
                 self._end(event, shown)
 
@@ -154,10 +163,13 @@ class FairQueue(queueing.Queue):
                 state.put_back(event.session_hash, getattr(event, "chosen", None))
 
     def ahead(self, visitor: str | None) -> int | None:
-        """Return how many paintings come before a visitor's; None when none of theirs waits."""
-        line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
-        sessions = [event.session_hash for event in self._in_turn(line.queue)] if line else []
-        return sessions.index(visitor) + line.current_concurrency if line and visitor in sessions else None
+        """Return how many of its group come before a visitor's next; None when none of theirs waits."""
+        places = []
+        for line in filter(None, map(self.event_queue_per_concurrency_id.get, GROUPS)):
+            sessions = [event.session_hash for event in self._in_turn(line.queue)]
+            if visitor in sessions:
+                places.append(sessions.index(visitor) + line.current_concurrency)
+        return min(places, default=None)
 
     def _waiting(self) -> list[queueing.Event]:
         return [event for line in self.event_queue_per_concurrency_id.values() for event in line.queue]
@@ -241,13 +253,37 @@ class Session(state_holder.SessionState):
     def __init__(self, blocks: gr.Blocks) -> None:
         super().__init__(cast(gr.Blocks, SimpleNamespace(default_config=blocks.default_config, blocks={})))
         self.config_values = NothingKept()
+        self.address = CLIENT.get()
 
 
 state_holder.SessionState = Session  # type: ignore[misc]
 
 
+class Sessions(state_holder.StateHolder):
+    """What the server holds of all; beyond its limit, the address with most loses what it used least."""
+
+    def update(self, session_id: str) -> None:
+        """Count a session as just used."""
+        with self.lock:
+            if session_id in self.session_data:
+                self.session_data.move_to_end(session_id)
+            if len(self.session_data) > self.capacity:
+                addresses = [cast(Session, held).address for held in self.session_data.values()]
+                most, _ = Counter(addresses).most_common(1)[0]
+                gone = list(self.session_data)[addresses.index(most)]
+                del self.session_data[gone]
+                self.time_last_used.pop(gone, None)
+
+
+routes.StateHolder = Sessions  # type: ignore[attr-defined]  # where Gradio looks for it
+
+
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
+
+
+def _large(request: Request) -> bool:
+    return bool(request.scope.get("length", 0) > LARGE)
 
 
 FAREWELL = 2.0

@@ -2,18 +2,20 @@
 
 hosts     a page of another site must not reach this server by a name of its own (DNS rebinding)
 origins   another site's page may not post here, and reads no answer
-sizes     a request's body is refused as soon as it is known to be too large, and never kept
+sizes     a request's body is refused as soon as it is known to be too large, or stops, and never kept
 routes    of Gradio's, those that this page does not use are not there
 headers   the browser itself refuses requests beyond the page's own server
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import HTTPException
@@ -27,6 +29,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+CLIENT: ContextVar[str] = ContextVar("client", default="")
+"""The address of the visitor whose request is answered."""
 API = "/gradio_api"
 UNUSED = (
     *("/upload", "/process_recording", "/component_server", "/deep_link", "/vibe", "/undo-vibe", "/stream/"),
@@ -35,9 +39,12 @@ UNUSED = (
 """Beginnings of Gradio's routes that this page does not use."""
 LARGEST, LARGEST_EVENT = 1_000_000, 11_500_000
 """Bytes of a request's body; an own image is sent as text inside an event."""
+PAUSE = 30.0
+"""Seconds that the next part of a request's body may take to come."""
 ANSWERS = {
     403: ("a request from this page", "open the page itself, and use it there"),
     404: ("a route of this page", "see the page's API documentation"),
+    408: ("the rest of the request", "send it again, over a line that stays open"),
     413: ("a smaller request", "send an image of at most 8 MB, and a caption of at most 2,000 characters"),
     421: ("the host that this server listens on", "start it with --allowed-host NAME to serve that name"),
 }
@@ -109,19 +116,29 @@ class OwnServerOnly:
         if refused:
             await self._answer(refused, send)
             return
-        limit, read, begun = _largest(scope["path"]), 0, False
+        limit, whole, begun = _largest(scope["path"]), False, False
+        CLIENT.set(scope["client"][0] if scope.get("client") else "")
+        scope["length"] = 0
 
         async def receive_little() -> Message:
-            """Stop reading a body without a length as soon as it is too long."""
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > limit:
-                raise _TooLarge
+            """Stop reading a body as soon as it is too long, or does not go on."""
+            nonlocal refused, whole
+            try:
+                message = await (receive() if whole else asyncio.wait_for(receive(), PAUSE))
+            except TimeoutError:
+                refused = 408
+                raise _Refused from None
+            whole = not message.get("more_body", False)
+            scope["length"] += len(message.get("body", b""))
+            if scope["length"] > limit:
+                refused = 413
+                raise _Refused
             return message
 
         async def send_with_policy(message: Message) -> None:
             nonlocal begun
+            if refused and not begun:  # what Gradio says of a body that it could not read
+                return
             if message["type"] == "http.response.start":
                 begun = True
                 # No other site may read an answer, whatever Gradio offers.
@@ -136,16 +153,17 @@ class OwnServerOnly:
 
         try:
             await self.app(scope, receive_little, send_with_policy)
-        except _TooLarge:
-            if not begun:
-                await self._answer(413, send)
+        except _Refused:
+            pass
         except FnIndexInferError:
-            await self._answer(404, send)
+            refused = 404
         except RuntimeError as error:
             # Gradio says in a stream that there is no such call or session, and raises all the same.
             if not (begun and isinstance(error.__cause__, HTTPException)):
                 raise
             await send({"type": "http.response.body", "body": b""})
+        if refused and not begun:
+            await self._answer(refused, send)
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
         """Return why a request is refused as an HTTP status; 0 where it is not."""
@@ -175,8 +193,8 @@ class OwnServerOnly:
         await send({"type": "http.response.body", "body": content})
 
 
-class _TooLarge(Exception):
-    """A body went beyond its limit."""
+class _Refused(Exception):
+    """A body went beyond its limit, or stopped coming."""
 
 
 def _largest(path: str) -> int:

@@ -34,8 +34,10 @@ RULES = {
     "all": "all combined",
 }
 """Each strategy that compares, and its name for people."""
-CONCURRENCY_ID = "model"
-"""Queue group of everything that runs the networks: one at a time on one machine."""
+CONCURRENCY_ID, LONG = "model", "long"
+"""Queue groups of what runs the networks, one of each at a time: a picture, and what takes longer than one.
+So no picture waits for another visitor's table; they take turns at each stage (`MemoryDrivenPipeline.turn`).
+"""
 
 
 def has_memory(folder: Path) -> bool:
@@ -165,6 +167,13 @@ def subject() -> str:
     """Return the longest word that most captions of the loaded memory share, e.g. "bird"; "" for none."""
     words = sorted(word for word in common_words() if word.isalpha() and len(word) > 3)
     return max(words, key=len, default="")  # of equally long ones the first: sets have no order
+
+
+def paints() -> tuple[str, ...]:
+    """Return what the visitor's model paints one of: its memory's subject, and kinds that it tells apart."""
+    attributes = pipeline().checkpoint.attributes if _shelf else None
+    kinds = attributes.values.get("body_plan", ()) if attributes else ()
+    return (subject(), *kinds) if subject() else ()
 
 
 @lru_cache(maxsize=8)

@@ -15,6 +15,7 @@ import pytest
 from memdriven.data.folder import caption_of_name
 from memdriven.data.vocabulary import (
     NEAR_SYNONYMS,
+    SLIPS,
     Vocabulary,
     edit_distance,
     near_synonyms,
@@ -25,21 +26,19 @@ from memdriven.errors import CaptionError, CheckpointError, DataError
 
 
 def _slow_distance(a: str, b: str) -> int:
-    """Optimal string alignment by plain recursion."""
+    """Optimal string alignment, with likely replacements only, by plain recursion."""
     if not a or not b:
         return len(a) + len(b)
-    costs = [
-        _slow_distance(a[:-1], b) + 1,
-        _slow_distance(a, b[:-1]) + 1,
-        _slow_distance(a[:-1], b[:-1]) + (a[-1] != b[-1]),
-    ]
+    costs = [_slow_distance(a[:-1], b) + 1, _slow_distance(a, b[:-1]) + 1]
+    if a[-1] == b[-1] or {a[-1], b[-1]} in SLIPS:
+        costs.append(_slow_distance(a[:-1], b[:-1]) + (a[-1] != b[-1]))
     if len(a) > 1 and len(b) > 1 and a[-1] == b[-2] and a[-2] == b[-1]:
         costs.append(_slow_distance(a[:-2], b[:-2]) + 1)
     return min(costs)
 
 
 def test_edit_distance_equals_the_recursion() -> None:
-    words = ["", "a", "ab", "ba", "abc", "acb", "cab", "abcd", "abdc", "bacd"]
+    words = ["", "a", "as", "sa", "asd", "ads", "das", "asdf", "asfd", "sadf", "add"]
     for a, b in itertools.product(words, words):
         for limit in (1, 2):
             assert edit_distance(a, b, limit) == min(_slow_distance(a, b), limit + 1)
@@ -154,15 +153,56 @@ def test_an_unknown_word_is_replaced_or_reported(
     assert vocabulary.encode(f"a {word} bird", 24).unknown == (unknown,)  # remembered
 
 
+def _shipped(name: str) -> Vocabulary:
+    path = Path(__file__).parents[2] / "checkpoints" / name / "vocabulary.json"
+    return Vocabulary.from_json(json.loads(path.read_bytes()))
+
+
+def test_common_words_are_never_corrected_and_typos_are() -> None:
+    meant = "night sits facing band lack might sight send write bell grew sand they starting shallow tale"
+    typos = (
+        "blak black, yelow yellow, brid bird, wihte white, blakc black, beack beak, balck black, gren green, "
+        "oragne orange, brwon brown, smlal small, wiht with, yallow yellow, feahters feathers, whitr white, "
+        "hummingbrid hummingbird, woodpeker woodpecker, kingfishre kingfisher, bred bred, rad rad"
+    )
+    known = _shipped("aviary")
+    for word in meant.split():
+        if word not in known.words:
+            (read,) = known.unknown(word)
+            assert read.replacement is None or read.reason == "synonym", read
+    for word, wanted in map(str.split, typos.split(", ")):
+        (read,) = known.unknown(word)
+        assert (read.replacement or word) == wanted, read
+
+
+@pytest.mark.parametrize("word", ["swallow", "flamingo", "sand", "flower", "evening", "making"])
+def test_what_another_vocabulary_lacks_is_no_typo_of_its_words(word: str) -> None:
+    (read,) = _shipped("birds").unknown(word)
+    assert read.replacement is None
+
+
+@pytest.mark.parametrize("name", ["aviary", "birds"])
+def test_nine_in_ten_usual_typos_find_their_word(name: str) -> None:
+    """Swaps, doubled letters and letters left out, at any place behind the first letter."""
+    known, right = _shipped(name), list[bool]()
+    for word in [word for word in known.words if len(word) > 4 and word.isalpha()][:40]:
+        places = range(1, len(word) - 1)
+        typos = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in places}
+        typos |= {word[:i] + word[i] + word[i:] for i in places} | {word[:i] + word[i + 1 :] for i in places}
+        right += [known.unknown(typo)[0].replacement == word for typo in typos - {*known.words}]
+    assert sum(right) / len(right) >= 0.9
+
+
 def test_a_synonym_needs_its_target_in_the_vocabulary() -> None:
     known = Vocabulary(["bird", "blue"])
     assert known.encode("a crimson bird", 24).unknown[1].replacement is None
 
 
 def test_words_beyond_the_limit_are_counted(vocabulary: Vocabulary) -> None:
-    encoded = vocabulary.encode("a small red bird with zzzzzz black wings", 4)
+    encoded = vocabulary.encode("a qqqqqq small red bird with zzzzzz black wings", 4)
     assert encoded.words == ["a", "small", "red", "bird"]
     assert encoded.truncated == 3
+    assert [each.word for each in encoded.unknown] == ["qqqqqq"], "what is behind the cut is not heard at all"
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "!?!", "a" * 10_000, "xylophone qqqqqq", 7])

@@ -212,6 +212,13 @@ def test_changed_bytes_are_found_by_verify_and_by_reading(stored: Path) -> None:
         store.verify()
 
 
+def test_a_file_that_is_cut_while_it_is_read_is_refused(stored: Path) -> None:
+    store = FeatureStore(stored)
+    (stored / "features.bin").write_bytes(b"")
+    with pytest.raises(BankError, match="as it was opened"):
+        store[0]
+
+
 def test_positions_that_do_not_rise_are_refused(stored: Path) -> None:
     np.save(stored / "offsets.npy", np.load(stored / "offsets.npy")[[0, 2, 1, 3]])
     with pytest.raises(BankError, match="byte positions"):

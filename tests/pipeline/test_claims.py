@@ -14,7 +14,7 @@ from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import Attributes
-from memdriven.pipeline.claims import Claim, Named, claims, named_by
+from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui.picture import claims_list, picture_panel
@@ -192,11 +192,136 @@ def test_a_claim_needs_its_part_and_its_value_in_the_caption(caption: str, wante
         ("a bird that is not red", {("back", "red"), ("breast", "red")}),
         ("the bird isn't green", {("back", "green"), ("breast", "green")}),
         ("a bird with neither a crest nor wing bars", {("crest", ""), ("wing_bars", "")}),
+        ("the bird has no red on it", {("back", "red"), ("breast", "red")}),
+        ("the bird is not blue but green", {("back", "blue"), ("breast", "blue")}),
+        ("a bird without any green on its wings", {("wing", "green")}),
+        ("a not red headed bird", {("crown", "red"), ("head", "red")}),
         ("a small red bird", set()),
     ],
 )
 def test_what_is_denied_is_kept_apart(caption: str, denied: set[tuple[str, str]]) -> None:
     assert set(named_by(caption, VALUES).denied) == denied
+
+
+MORE: tuple[tuple[str, dict[str, str]], ...] = (
+    ("a red-headed woodpecker", {"crown": "red", "head": "red", "body_plan": "woodpecker"}),
+    ("an orange beaked gull", {"beak_color": "orange", "body_plan": "gull"}),
+    ("a small bird with blue on its wings", {"size": "small", "wing": "blue"}),
+    ("this bird has wings of blue", {"wing": "blue"}),
+    ("a bird with a blue body and a white belly", {"back": "blue", "breast": "blue", "belly": "white"}),
+    ("the bird is not blue but green", whole("green")),
+    ("a hawk soaring in the sky", {"body_plan": "hawk", "pose": "flying", "background": "sky"}),
+    ("a green hummingbird hovering", {**whole("green"), "body_plan": "hummingbird", "pose": "flying"}),
+    ("a ruby-throated hummingbird", {"throat": "red", "body_plan": "hummingbird"}),
+    ("a black capped bird with white cheeks", {"crown": "black", "head": "white"}),
+    ("a tiny red-breasted bird in the snow", {"size": "small", "breast": "red", "background": "snow"}),
+    (
+        "a long billed sandpiper on the beach",
+        {"beak_shape": "long", "body_plan": "sandpiper", "background": "sand"},
+    ),
+    ("its body is purple", whole("purple")),
+    ("a yellow bellied bird with grey wings", {"belly": "yellow", "wing": "grey"}),
+    ("a white winged dove", {"wing": "white", "body_plan": "dove"}),
+    ("a large owl with a crown of white", {"size": "large", "body_plan": "owl", "crown": "white"}),
+    ("it has some yellow on the tail", {"tail": "yellow"}),
+    ("a black bird, red on the head", {**whole("black"), "crown": "red", "head": "red"}),
+    ("a big blue-grey bird", {"size": "large"}),
+    ("a bird that has no red on it", {}),
+    ("a bird without any green on its wings", {}),
+    (
+        "a heron with long yellow legs by the water",
+        {"body_plan": "heron", "legs": "yellow", "background": "water"},
+    ),
+    ("the bird's wings are brown", {"wing": "brown"}),
+    (
+        "a thick orange beak and a black chin",
+        {"beak_shape": "thick", "beak_color": "orange", "throat": "black"},
+    ),
+    ("a bird with a beak of bright yellow", {"beak_color": "yellow"}),
+    ("a pink-legged bird standing in the grass", {"legs": "pink", "pose": "standing", "background": "grass"}),
+    ("a wren with barred brown chest", {"body_plan": "wren", "pattern": "barred", "breast": "brown"}),
+    ("an all white gull", {**whole("white"), "body_plan": "gull"}),
+    (
+        "a green parrot with red on its wings and tail",
+        {**whole("green"), "body_plan": "parrot", "wing": "red", "tail": "red"},
+    ),
+    ("a not red headed bird", {}),
+    ("this is a brown backed bird with a white throat", {"back": "brown", "throat": "white"}),
+    (
+        "a jay with blue wings that have white bars",
+        {"body_plan": "jay", "wing": "blue", "wing_bars": "white"},
+    ),
+    ("crimson chest, olive back", {"breast": "red", "back": "olive"}),
+    ("a swallow gliding over a lake", {"body_plan": "swallow", "pose": "flying", "background": "water"}),
+    ("a kingfisher whose bill is long", {"body_plan": "kingfisher", "beak_shape": "long"}),
+    ("a bird with a yellow eyebrow and a grey crown", {"crown": "grey"}),
+    ("a bird having a white eye ring", {"eye_ring": "white"}),
+    ("a black and white bird with a red crown", {**whole("black", "white"), "crown": "red"}),
+    ("a small bird; its throat is red, its back green", {"size": "small", "throat": "red", "back": "green"}),
+    ("a bird perched in a tree with an orange face", {"pose": "perched", "head": "orange"}),
+    (
+        "an olive bodied finch with a short beak",
+        {**whole("olive"), "body_plan": "finch", "beak_shape": "short"},
+    ),
+    ("a bird with red head feathers", {"crown": "red", "head": "red"}),
+    ("the beak is hooked and the feet are yellow", {"beak_shape": "hooked", "legs": "yellow"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("caption", "things"),
+    [
+        ("a bird without a crest or wing bars", ["a crest"]),
+        ("a bird that is not red", ["red"]),
+        ("the bird has no red on it", ["red"]),
+        ("the bird isn't bright green", ["bright green"]),
+        ("neither a crest nor wing bars", ["a crest", "wing bars"]),
+        ("it does not have a long tail, and no crest", ["a long tail", "crest"]),
+        ("not blue but green", ["blue"]),
+        ("not only red but also blue", []),
+        ("a flower lacking yellow leaves", ["yellow leaves"]),
+        ("a small red bird", []),
+    ],
+)
+def test_denials_are_told_in_the_captions_own_words(caption: str, things: list[str]) -> None:
+    assert denials(caption) == things
+
+
+SEVERAL = (
+    *("two birds", "two yellow birds", "a bird and a cat", "a cat and a red bird", "three small owls"),
+    *("a red bird and a blue bird", "many birds on the water", "a flock of birds", "birds on a branch"),
+    *("a pair of owls", "yellow birds in the snow", "a bird with another bird", "a bird and two cats"),
+)
+ONE = (
+    *(
+        "a bird",
+        "a bird with two wing bars",
+        "a red and black bird",
+        "an owl on a branch",
+        "",
+        "red and a tail",
+    ),
+    *("a bird with a red crown and a black tail", "some bird's wing and a beak", "a bird and nothing else"),
+    *("this bird has red wings and a yellow beak", "a small and red bird", "a thrush and a tree"),
+)
+
+
+def test_captions_that_name_several_birds() -> None:
+    assert [caption for caption in SEVERAL if not several(caption, ("bird", "owl"))] == []
+    assert [caption for caption in ONE if several(caption, ("bird", "owl"))] == []
+    assert not several("two birds", ())
+
+
+def test_what_people_write_is_read_well_enough() -> None:
+    """Over all captions of this file: precision 0.98 at least, recall 0.95."""
+    right = wrong = missed = 0
+    for caption, wanted in (*TABLE, *MORE):
+        found = dict(named_by(caption, VALUES).claims)
+        right += len(found.items() & wanted.items())
+        wrong += len(found.items() - wanted.items())
+        missed += len(wanted.items() - found.items())
+    assert right / (right + wrong) >= 0.98
+    assert right / (right + missed) >= 0.95
 
 
 def test_words_taken_as_others_and_words_that_the_grammar_knows() -> None:

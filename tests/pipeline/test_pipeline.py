@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 import memdriven
-from memdriven.devices import choose_device
+from memdriven.devices import Turn, choose_device
 from memdriven.errors import (
     BankError,
     CaptionError,
@@ -255,6 +257,27 @@ def test_threads_take_turns_at_the_networks(pipe: MemoryDrivenPipeline) -> None:
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.1)
         assert waiting.result(timeout=20)
+
+
+def test_who_waits_for_the_networks_comes_before_who_had_them() -> None:
+    turn, order, begun = Turn(), list[str](), threading.Event()
+
+    def paint_many() -> None:
+        for _ in range(200):
+            with turn, turn:
+                order.append("table")
+                begun.set()
+                time.sleep(0.002)
+
+    with ThreadPoolExecutor(1) as other:
+        table = other.submit(paint_many)
+        begun.wait(20)
+        for _ in range(4):
+            with turn:
+                order.append("picture")
+        table.result()
+    last = len(order) - order[::-1].index("picture")
+    assert last < 20, "of 204"
 
 
 def test_seed_is_drawn_and_recorded(pipe: MemoryDrivenPipeline) -> None:

@@ -42,6 +42,9 @@ FLOWERS = ("a white flower with thin petals and a yellow center", "this flower i
 def asked() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a checkpoint's name and what is asked of it, forty times."""
     red, green, grey, owl = BIRDS
+    owl = owl.replace(
+        "night", "light"
+    )  # as Aviary's model, which knows no night, read it when these were kept
     shared: list[dict[str, Any]] = [
         {"caption": red, "seed": 0},
         {"caption": green, "seed": 1, "k": 3},

@@ -147,7 +147,9 @@ def test_an_error_is_told_and_a_tabs_own_panels_begin_anew() -> None:
     assert last[own] == "nothing yet"
     assert "Wanted: a number" in last[compose.status]
     assert (given, changed) == ([compose.memory], [compose.result, own, compose.status])
-    assert how["concurrency_id"] == state.CONCURRENCY_ID
+    assert how["concurrency_id"] == state.LONG, "what fills a tab's own panel"
+    compose.on(listen, fail, ["memory"], ["result", "status"])
+    assert made[-1]["concurrency_id"] == state.CONCURRENCY_ID
 
 
 def test_a_fault_of_ours_is_told_and_nothing_stays_busy(capsys: pytest.CaptureFixture[str]) -> None:

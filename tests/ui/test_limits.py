@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from itertools import chain, takewhile
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,9 @@ import pytest
 from gradio.queueing import EventQueue
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import queue, state
-from memdriven.ui.queue import FairQueue, Mailbox
+from memdriven.ui import gr, queue, state
+from memdriven.ui.queue import FairQueue, Mailbox, Sessions
+from memdriven.ui.server import CLIENT
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor, serve
 from tests.ui.test_api import over_http
@@ -31,19 +34,28 @@ def served(pipe: MemoryDrivenPipeline) -> Iterator[tuple[Any, str]]:
     page.close(verbose=False)
 
 
-def join(served: tuple[Any, str], session: str, place: bool = False) -> str:
-    """Ask for retrieval or a place in line, return the event's name; nobody listens yet."""
+def ask(served: tuple[Any, str], path: str, name: str, session: str, values: list[Any] | None = None) -> Any:
+    """Return what the server answers where a function is asked for, by default as the page begins."""
     page, address = served
-    number = next(
-        number
-        for number, called in page.fns.items()
-        if (called.concurrency_id == queue.PLACES if place else called.api_name == "retrieve")
-    )
-    values = [] if place else [CAPTION, "sentence-sentence", 1]
+    number, called = next((number, each) for number, each in page.fns.items() if each.api_name == name)
+    if values is None:
+        begun = {part: None if part.stateful else part.value for part in called.inputs}
+        values = [CAPTION if part.elem_id == "caption" else value for part, value in begun.items()]
     data = {"data": values, "fn_index": number, "session_hash": session}
     headers = {"Content-Type": "application/json"}
-    with urlopen(Request(f"{address}gradio_api/queue/join", json.dumps(data).encode(), headers)) as answer:
-        return str(json.load(answer)["event_id"])
+    with urlopen(Request(f"{address}gradio_api/{path}", json.dumps(data).encode(), headers)) as answer:
+        return json.load(answer)
+
+
+RETRIEVE = (CAPTION, "sentence-sentence", 1)
+
+
+def join(
+    served: tuple[Any, str], session: str, name: str = "retrieve", values: Sequence[Any] | None = None
+) -> str:
+    """Ask for retrieval, or what has another name, return the event's name; nobody listens yet."""
+    given = RETRIEVE if name == "retrieve" and values is None else values
+    return str(ask(served, "queue/join", name, session, given and [*given])["event_id"])
 
 
 def listen(served: tuple[Any, str], session: str) -> list[dict[str, Any]]:
@@ -92,7 +104,7 @@ def test_a_session_has_a_share(served: tuple[Any, str]) -> None:
     with pytest.raises(HTTPError) as refused:
         join(served, "greedy")
     assert refused.value.code == 429
-    assert "wait for the answers" in json.load(refused.value)["detail"]
+    assert "wait for one of them" in json.load(refused.value)["detail"]
     join(served, "another")
     assert sum(each["msg"] == "process_completed" for each in listen(served, "greedy")) == queue.SESSION
     listen(served, "another")
@@ -130,7 +142,7 @@ def test_a_visitor_is_told_of_too_many_presses_in_plain_words(
     visitor.expected = "429"
     monkeypatch.setattr(queue, "SESSION", 0)
     visitor.page.click("#generate")
-    visitor.page.get_by_text(queue.FULL).wait_for()
+    visitor.page.get_by_text(queue.FULL).first.wait_for()  # the press, and its place in line
     for term in ("call", "request", "session", "event", "queue"):
         assert term not in queue.FULL
 
@@ -145,13 +157,116 @@ def test_the_places_in_line_have_a_share_of_their_own(
         still.setattr(FairQueue, "get_events", lambda _: None)
         for pupil in ("one", "two"):
             join(served, pupil)
-            join(served, pupil, place=True)
+            join(served, pupil, name="follow")
         with pytest.raises(HTTPError):
             join(served, "three")
         with pytest.raises(HTTPError):
-            join(served, "three", place=True)
+            join(served, "three", name="follow")
     for pupil in ("one", "two"):
         assert sum(each["msg"] == "process_completed" for each in listen(served, pupil)) == 2
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """While this lasts nothing that waits is begun, and everything has a listener."""
+    with monkeypatch.context() as still:
+        still.setattr(FairQueue, "_heard", lambda *_: True)
+        still.setattr(FairQueue, "get_events", lambda _: None)
+        yield still
+
+
+def test_few_large_requests_of_an_address_wait(
+    served: tuple[Any, str], held: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = ["x" * 1_100_000, "sentence-sentence", 1]
+    for number in range(queue.LARGE_EVENTS):
+        join(served, f"large-{number}", values=large)
+    with pytest.raises(HTTPError) as refused:
+        join(served, "large-too", values=large)
+    assert refused.value.code == 429
+    join(served, "small")
+    held.undo()
+    for session in ("large-0", "large-1", "small"):
+        listen(served, session)
+    monkeypatch.setattr(FairQueue, "get_events", lambda _: None)
+    for number in range(queue.LARGE_EVENTS + 1):  # of those that nobody listens to the oldest goes
+        join(served, f"more-{number}", values=large)
+    monkeypatch.undo()
+    errors = [listen(served, f"more-{number}")[-2]["output"]["error"] for number in range(3)]
+    assert [each == queue.LOST for each in errors] == [True, False, False]
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_picture_does_not_wait_for_a_table(served: tuple[Any, str]) -> None:
+    join(served, "table", "table")
+    with ThreadPoolExecutor(1) as pool, stream(served, "table") as told:
+        assert any(each["msg"] == "process_generating" for each in told)
+        picture = pool.submit(over_http, served[1], "generate", [*RETRIEVE, 7])
+        over = next(each for each in told if picture.done() or each["msg"] == "process_completed")
+        assert over["msg"] == "process_generating", "the picture is painted meanwhile"
+        picture.result()
+        assert list(told)[-2]["success"]
+
+
+def test_stop_ends_what_a_visitor_asked_for_of_either_kind(
+    served: tuple[Any, str], held: pytest.MonkeyPatch
+) -> None:
+    line = served[0]._queue
+    while any(line.active_jobs):  # of the test before
+        time.sleep(0.01)
+    for session in ("mine", "another"):
+        join(served, session, "table")
+        join(served, session, "paint")
+    assert line.ahead("another") == 1
+    line.stop("mine", {})
+    assert [event.session_hash for event in line._waiting()] == ["another", "another"]
+    assert line.ahead("another") == 0
+    line.stop("another", {})
+    held.undo()
+    assert [listen(served, each)[-2]["success"] for each in ("mine", "another")] == [True, True]
+
+
+def test_one_address_cannot_have_anothers_session_forgotten() -> None:
+    sessions, page = Sessions(), gr.Blocks()
+    page.state_session_capacity = 4  # type: ignore[attr-defined]
+    sessions.set_blocks(page)
+
+    def come(address: str, name: str) -> None:
+        CLIENT.set(address)
+        assert sessions[name] is sessions.session_data[name]
+
+    for address, name in (("b", "visitor"), ("c", "other"), *(("a", f"hog-{n}") for n in range(9))):
+        copy_context().run(come, address, name)
+    assert list(sessions.session_data) == ["visitor", "other", "hog-7", "hog-8"]
+    for name in "xyz":  # where none has more than another, the longest unused goes
+        copy_context().run(come, name, name)
+    assert list(sessions.session_data) == ["hog-8", *"xyz"]
+
+
+def test_a_session_knows_its_address(served: tuple[Any, str]) -> None:
+    ask(served, "run/predict", "show_source", "who")
+    assert served[0].state_holder.session_data["who"].address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("show_source", ["x" * 1_000_000], "is not in the list of choices"),
+        ("look", [CAPTION, "retrieved", "sentence-sentence", 99, *8 * [None]], "maximum"),
+        ("show_source", [], "API documentation"),
+    ],
+)
+def test_a_wrong_value_is_told_in_a_sentence_and_fills_no_log(
+    served: tuple[Any, str], name: str, values: list[Any], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(HTTPError) as refused:
+        ask(served, "run/predict", name, "wrong", values)
+    said = json.load(refused.value)["error"]
+    assert told in said or "xxx" in said
+    assert len(said) <= 300
+    log = "".join(capfd.readouterr())
+    assert len(log) < 5_000
+    assert not values or "Traceback" not in log
 
 
 def test_of_a_caller_no_copy_of_the_page_is_held(served: tuple[Any, str]) -> None:

@@ -80,8 +80,8 @@ def test_a_stopped_download_saves_no_file_from_before(
     page.click('#history [data-export="sheet"]')
     page.wait_for_selector("#saved a")
     with behind(other, gate):
-        page.click('#history [data-export="sheet"]')
-        page.wait_for_selector("#place p")
+        page.click('#history [data-export="sheet"]')  # which waits for nobody's picture
+        page.wait_for_selector('#status [data-busy="true"]')
         stop(desk)
         page.wait_for_selector("#saved a", state="detached")
     page.get_by_role("tab", name="Picture", exact=True).click()

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -143,6 +144,36 @@ def test_a_large_body_is_refused_unread() -> None:
     assert ask(gate(inner), "/gradio_api/call/generate", "POST", parts)[0] == 413
     assert inner.read < server.LARGEST
     assert ask(gate(Inner()), "/gradio_api/queue/join", "POST", parts)[0] == 200
+
+
+def test_a_body_that_stops_coming_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PAUSE", 0.05)
+    sent: list[Any] = []
+
+    class Gradio(Inner):
+        """Says in words of its own that it could not read a body."""
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            with suppress(Exception):
+                return await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": 400, "headers": []})
+            await send({"type": "http.response.body", "body": b"?"})
+
+    async def receive() -> dict[str, Any]:
+        if scope["length"]:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": b"half", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join"}
+    scope["headers"] = [(b"host", b"127.0.0.1")]
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(asyncio.run, gate(Gradio())(scope, receive, send)).result(20)
+    assert [each.get("status") for each in sent] == [408, None]
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert "send it again" in json.loads(sent[1]["body"])["error"]
 
 
 def test_a_call_that_is_none_is_answered_in_words(address: str) -> None:
