@@ -75,7 +75,8 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
     Of several frames the first counts; `info[FRAMES]` says whether there were others. Deeper than 8 bits
     is read by its range: the depth that the file declares; or the smallest of 0 to 1 (floating point), 8
     and 16 bits that holds the values; or else the values' own. Colours of another space are brought to
-    sRGB by the profile in the file. Transparent parts are white, or dark grey under a drawing that is itself all but white.
+    sRGB by the profile in the file. Transparent parts are white, or dark grey under a drawing that is
+    itself all but white.
 
     Bytes that are no image, are damaged, or hold NaN or infinity are refused, and more than `max_pixels`
     before they are decoded. `name` is for messages, and tells TGA by its ending. With `least_side` a JPEG
