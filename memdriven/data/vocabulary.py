@@ -100,7 +100,7 @@ class EncodedCaption:
     words: list[str]
     """The words that were encoded, after replacement."""
     unknown: tuple[UnknownWord, ...]
-    """Words that were replaced or dropped, in the caption's order."""
+    """Words that were replaced or dropped, in the caption's order, up to the last that is read."""
     truncated: int
     """Known words cut from the end because the caption was longer than `max_words`."""
 
@@ -175,7 +175,7 @@ class Vocabulary:
         if not tokens:
             raise WordlessCaptionError("a caption with at least one word", found, fix)
         unknown = {each.word: each for each in self.unknown(text)}
-        read = (unknown[word].replacement if word in unknown else word for word in tokens)
+        read = [unknown[word].replacement if word in unknown else word for word in tokens]
         words = [word for word in read if word is not None]
         if not words:
             raise WordlessCaptionError(
@@ -184,10 +184,12 @@ class Vocabulary:
                 "use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
             )
         kept = words[:max_words]
+        places = [place for place, word in enumerate(read) if word is not None]
+        heard = set(tokens[: places[max_words]] if len(words) > max_words else tokens)
         return EncodedCaption(
             ids=[self._ids[word] for word in kept],
             words=kept,
-            unknown=tuple(unknown.values()),
+            unknown=tuple(each for each in unknown.values() if each.word in heard),
             truncated=len(words) - len(kept),
         )
 

@@ -98,7 +98,8 @@ class Neighbour:
     score: float | None = None
     """Of the strategy, never comparable between two of them (controls carry a); None where it was given."""
     percentile: float | None = None
-    """Share of the candidates that score lower, in [0, 100): comparable between strategies."""
+    """Share of the candidates that score lower, in [0, 100): close to 100 for every first neighbour, good or
+    not, as it follows from the rank."""
     index: int = -1
     """Row in the bank; -1 for an image that is not in it."""
     word_weights: Mapping[str, float] | None = None

@@ -137,6 +137,34 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
     return Named(tuple(dict.fromkeys(once)), tuple(dict.fromkeys(denied)))
 
 
+DENYING = frozenset(word for word, letter in LETTERS.items() if letter == "D")
+_ENDS = r"(?:and|but|with|on|in|at|of|is|are|has|that|which|while|not|nor|or|to)"
+_THING = rf"(?!{_ENDS}\b)\w+(?: (?!{_ENDS}\b)\w+){{0,3}}"
+_REACHES = r"(?!only\b|just\b)(?:(?:any|have|has|had|having|be|been) )*"
+_DENIED = re.compile(rf"\b(?:{'|'.join(DENYING)}) {_REACHES}({_THING})")
+
+
+def denials(caption: str) -> list[str]:
+    """Return what a caption says is not there, in its own words: "a crest" of "without a crest"."""
+    return _DENIED.findall(caption.lower().replace("n't", " not"))
+
+
+_NUMBER = r"(?:two|three|four|five|six|several|many|some|a few|both|(?:pair|flock|group|couple) of)"
+
+
+def several(caption: str, kinds: Sequence[str]) -> bool:
+    """Tell whether a caption names more than one of what a model paints: "two birds", "a bird and a cat"."""
+    one, between = f"(?:{'|'.join(map(re.escape, kinds))})", rf"(?:(?!{_ENDS}\b)\w+ ){{0,3}}"
+    ways = (
+        rf"\b{_NUMBER} {between}{one}s\b",
+        rf"^{between}{one}s\b",
+        rf"\b{one}s? (?:and|with) (?:another|an?|one|two) {between}{one}\b",
+        rf"\b{one}s? and (?:another|an?|one|two)\b",
+        rf"\band (?:another|an?|one|two) {between}{one}\b",
+    )
+    return bool(kinds) and any(re.search(way, caption.lower().replace("-", " ")) for way in ways)
+
+
 def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
     """Yield (attribute, value, whether it is denied) of what is said of parts and birds."""
     letter_of = dict.fromkeys(kinds, "B") | LETTERS

@@ -15,6 +15,7 @@ from memdriven.explore.compare import carries
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import counted, percent
+from memdriven.pipeline.claims import DENYING, denials, several
 from memdriven.pipeline.output import Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Reference, Request
 from memdriven.ui import state
@@ -24,6 +25,8 @@ from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons
 
 MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 MEMORY_ERROR = "No references for this caption."
+FOLDED = 3
+"""More ignored words than this are told by their number, and shown when it is opened."""
 SHOWN = 6
 """References on screen: those in use and the next in line."""
 
@@ -162,7 +165,8 @@ def look(*query: object) -> tuple[str, str, str]:
     try:
         found = select(asked.request(), asked.steering)
     except WordlessCaptionError:  # no failure yet: the first word may be half written
-        unknown = unknown_words(state.pipeline().checkpoint.vocabulary.unknown(str(asked.caption)))
+        words = state.pipeline().checkpoint.vocabulary.unknown(str(asked.caption))
+        unknown = unknown_words(str(asked.caption), words)
         return note(MEMORY_ERROR), unknown, status("No known word yet.")
     except MemDrivenError as error:
         return note(MEMORY_ERROR), "", failure(error)
@@ -178,7 +182,7 @@ def look(*query: object) -> tuple[str, str, str]:
 def panels(found: Selection) -> tuple[str, str]:
     """Return memory panel and unknown words."""
     retrieval = found.retrieval
-    unknown = unknown_words(retrieval.unknown_words, retrieval.truncated)
+    unknown = unknown_words(retrieval.caption, retrieval.unknown_words, retrieval.truncated)
     return memory_panel(retrieval, found.spare, found.steering), unknown
 
 
@@ -231,20 +235,33 @@ def note(message: str) -> str:
     return tag("p", message, class_="md-note")
 
 
-def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
-    """Return the unknown words, struck through, each with a button for the word on offer."""
+def unknown_words(caption: str, words: Sequence[UnknownWord], truncated: int = 0) -> str:
+    """Return what a model does not take as it is written: words and the ones on offer, denials, numbers."""
     lines = []
     for unknown in words:
-        known, why = unknown.replacement, "not in the vocabulary (ignored)"
-        offer = ""
-        if known is not None:
+        if (known := unknown.replacement) is not None:
             why = "read as" if unknown.reason == "typo" else "taken as"
             does = {"data_unknown": unknown.word, "data_known": known}
             offer = button(known, "md-offer", **does, title=f"Write {known} instead of {unknown.word}")
-        lines.append(tag("li", tag("del", unknown.word), tag("span", why), offer))
+            lines.append(tag("li", tag("del", unknown.word), tag("span", why), offer))
+    ignored = [each.word for each in words if each.replacement is None]
+    # What is denied is painted where the model knows a word of it, articles apart.
+    denied = [each for each in denials(caption) if set(tokenize(each)) - _SMALL_WORDS - {*ignored}]
+    if denied:
+        ignored = [word for word in ignored if word not in DENYING]
+    struck = [part for word in ignored for part in (tag("del", word), " ")]
+    if len(ignored) > FOLDED:
+        summary = tag("summary", f"{len(ignored)} words are not in the vocabulary (ignored)")
+        lines.append(tag("li", tag("details", summary, *struck)))
+    elif ignored:
+        lines.append(tag("li", *struck, tag("span", "not in the vocabulary (ignored)")))
     if truncated:
         words_ = f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}."
         lines.append(tag("li", words_))
+    if denied:
+        lines.append(tag("li", f"This model cannot leave things out: it will paint {', '.join(denied)}."))
+    if several(caption, kinds := state.paints()):
+        lines.append(tag("li", f"This model paints one {kinds[0]} at a time."))
     return tag("ul", *lines, class_="md-unknown") if lines else ""
 
 
@@ -279,6 +296,11 @@ _SMALL_WORDS |= {"on", "or", "that", "the", "this", "to", "which", "with"}
 """Shared by nearly every pair of captions, so marking them would say nothing."""
 
 
+def main_words(words: Sequence[str], common: Set[str] | None = None) -> set[str]:
+    """Return the words that tell captions of the memory apart: neither small nor in most of them."""
+    return set(words) - _SMALL_WORDS - (state.common_words() if common is None else common)
+
+
 def mark_words(
     caption: str,
     words: Sequence[str],
@@ -289,7 +311,7 @@ def mark_words(
 
     Small words are left alone, and those that most captions of the memory share, e.g. "bird".
     """
-    shared, strengths = set(words) - _SMALL_WORDS - common, strengths or {}
+    shared, strengths = main_words(words, common), strengths or {}
     strongest, marked = max(strengths.values(), default=0.0), ""
     for piece in _PIECE.findall(caption):
         word = "".join(tokenize(piece))
@@ -300,23 +322,24 @@ def mark_words(
 
 
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
-    has, bank = None, state.pipeline().bank
-    with suppress(MemDrivenError):  # an image of the visitor's own
-        has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
-    score: str | None = None
-    if has is not None:
-        fits = has[0] / has[1]
-        label = f"has {has[0]} of the {has[1]} things you named"
-        if has[1] == 1:
-            label = "has what you named" if has[0] else "lacks what you named"
-    elif neighbour.percentile is not None:
-        # Rounded down: nothing is closer than all of the memory, itself included.
-        fits = math.floor(min(100.0, max(0.0, neighbour.percentile)) * 10) / 1000
-        label = f"closer to your words than {percent(fits, 1)} of the memory"
-        if neighbour.score is not None:
-            score = f"score {neighbour.score:.3f} ({retrieval.strategy}); scores of two strategies"
-            score += " cannot be compared"
-    else:
+    """Return how many of the things that the words name a reference has, or else how many of the words."""
+    bank, label, score = state.pipeline().bank, "has {} of the {} things you named", None
+    if neighbour.id not in bank:  # an image of the visitor's own
         return ""
-    bar = tag("span", tag("span", style=f"width:{100 * fits:.1f}%"), class_="md-bar")
-    return tag("div", bar + tag("span", label, class_="md-bar-label"), class_="md-score", title=score)
+    has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
+    if has is None:
+        denied = {*DENYING, *tokenize(" ".join(denials(retrieval.caption)))}
+        label, telling = "its caption has {} of your {} main words", main_words(retrieval.words) - denied
+        has = len(telling.intersection(tokenize(neighbour.caption))), len(telling)
+        if has[1] == 1:
+            label = f"its caption {'has' if has[0] else 'lacks'} your main word"
+        if neighbour.score is not None:
+            score = f"score {neighbour.score:.3f} ({retrieval.strategy}); "
+            score += "scores of two strategies cannot be compared"
+    elif has[1] == 1:
+        label = "has what you named" if has[0] else "lacks what you named"
+    if not has[1]:
+        return ""
+    bar = tag("span", tag("span", style=f"width:{100 * has[0] / has[1]:.1f}%"), class_="md-bar")
+    bar += tag("span", label.format(*has), class_="md-bar-label")
+    return tag("div", bar, class_="md-score", title=score)

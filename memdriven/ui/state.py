@@ -169,6 +169,13 @@ def subject() -> str:
     return max(words, key=len, default="")  # of equally long ones the first: sets have no order
 
 
+def paints() -> tuple[str, ...]:
+    """Return what the visitor's model paints one of: its memory's subject, and kinds that it tells apart."""
+    attributes = pipeline().checkpoint.attributes if _shelf else None
+    kinds = attributes.values.get("body_plan", ()) if attributes else ()
+    return (subject(), *kinds) if subject() else ()
+
+
 @lru_cache(maxsize=8)
 def _common_words(bank_hash: str) -> frozenset[str]:
     """Count once for each bank; the key is its hash, so that no bank is kept in memory by it."""

@@ -199,9 +199,10 @@ def test_a_synonym_needs_its_target_in_the_vocabulary() -> None:
 
 
 def test_words_beyond_the_limit_are_counted(vocabulary: Vocabulary) -> None:
-    encoded = vocabulary.encode("a small red bird with zzzzzz black wings", 4)
+    encoded = vocabulary.encode("a qqqqqq small red bird with zzzzzz black wings", 4)
     assert encoded.words == ["a", "small", "red", "bird"]
     assert encoded.truncated == 3
+    assert [each.word for each in encoded.unknown] == ["qqqqqq"], "what is behind the cut is not heard at all"
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "!?!", "a" * 10_000, "xylophone qqqqqq", 7])

@@ -14,7 +14,7 @@ from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import Attributes
-from memdriven.pipeline.claims import Claim, Named, claims, named_by
+from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui.picture import claims_list, picture_panel
@@ -266,6 +266,50 @@ MORE: tuple[tuple[str, dict[str, str]], ...] = (
     ("a bird with red head feathers", {"crown": "red", "head": "red"}),
     ("the beak is hooked and the feet are yellow", {"beak_shape": "hooked", "legs": "yellow"}),
 )
+
+
+@pytest.mark.parametrize(
+    ("caption", "things"),
+    [
+        ("a bird without a crest or wing bars", ["a crest"]),
+        ("a bird that is not red", ["red"]),
+        ("the bird has no red on it", ["red"]),
+        ("the bird isn't bright green", ["bright green"]),
+        ("neither a crest nor wing bars", ["a crest", "wing bars"]),
+        ("it does not have a long tail, and no crest", ["a long tail", "crest"]),
+        ("not blue but green", ["blue"]),
+        ("not only red but also blue", []),
+        ("a flower lacking yellow leaves", ["yellow leaves"]),
+        ("a small red bird", []),
+    ],
+)
+def test_denials_are_told_in_the_captions_own_words(caption: str, things: list[str]) -> None:
+    assert denials(caption) == things
+
+
+SEVERAL = (
+    *("two birds", "two yellow birds", "a bird and a cat", "a cat and a red bird", "three small owls"),
+    *("a red bird and a blue bird", "many birds on the water", "a flock of birds", "birds on a branch"),
+    *("a pair of owls", "yellow birds in the snow", "a bird with another bird", "a bird and two cats"),
+)
+ONE = (
+    *(
+        "a bird",
+        "a bird with two wing bars",
+        "a red and black bird",
+        "an owl on a branch",
+        "",
+        "red and a tail",
+    ),
+    *("a bird with a red crown and a black tail", "some bird's wing and a beak", "a bird and nothing else"),
+    *("this bird has red wings and a yellow beak", "a small and red bird", "a thrush and a tree"),
+)
+
+
+def test_captions_that_name_several_birds() -> None:
+    assert [caption for caption in SEVERAL if not several(caption, ("bird", "owl"))] == []
+    assert [caption for caption in ONE if several(caption, ("bird", "owl"))] == []
+    assert not several("two birds", ())
 
 
 def test_what_people_write_is_read_well_enough() -> None:
