@@ -27,6 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CAPTION = "a small red bird with black wings"
+LONG_CALLS = ("table", "run", "vary", "draw", "check")
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "grey", "brown")
 Row = tuple[str, str, bool]
 CLIENTS, CROWD_SECONDS = 64, 600
@@ -174,7 +175,7 @@ def long_calls(server: Server) -> Iterator[Row]:
 
     alone = sorted(picture(seed) for seed in range(9))[4]
     yield "a picture alone, median of nine", f"{alone:.2f} s", True
-    for name in ("table", "run", "vary", "draw", "check"):
+    for name in LONG_CALLS:
         waits = list[float]()
         with ThreadPoolExecutor(1) as pool:
             begun = time.monotonic()

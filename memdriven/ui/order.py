@@ -20,6 +20,7 @@ from memdriven.errors import MemDrivenError
 from memdriven.ui import gr
 from memdriven.ui.html import report
 from memdriven.ui.queue import SKIP, FairQueue
+from memdriven.ui.state import LONG
 
 SAID = 300
 """Letters that a caller is told of a wrong value."""
@@ -88,6 +89,9 @@ class Page(gr.Blocks):
                     newest[part] = asked
             if event:
                 event.asked = asked
+        if event and event.concurrency_id == LONG:
+            for page in list(FairQueue.pages):
+                await page.give_way(event)
         ASKED.set((asked, event))
         try:
             made = await super().process_api(block_fn, inputs, state, *given, **named)

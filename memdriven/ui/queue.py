@@ -43,6 +43,8 @@ ADDRESS = 64
 So 64 pupils behind one proxy press at once; beside these, as many may ask for their places in line."""
 LARGE, LARGE_EVENTS = 1_000_000, 2
 """Bytes of a request beyond which an address has only so many events waiting: each holds its own image."""
+GIVES_WAY = 1.5
+"""Seconds that each step of a long call waits at most for pictures: it goes on, however many there are."""
 QUEUE_SIZE = 4 * ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
 address can fill it."""
@@ -161,6 +163,13 @@ class FairQueue(queueing.Queue):
         for event in events:
             if not event.alive:
                 state.put_back(event.session_hash, getattr(event, "chosen", None))
+
+    async def give_way(self, event: queueing.Event) -> None:
+        """Before a long call's next step, wait a while for the picture that is painted."""
+        line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
+        end = time.monotonic() + GIVES_WAY
+        while event.alive and line and line.current_concurrency and time.monotonic() < end:
+            await asyncio.sleep(0.01)
 
     def ahead(self, visitor: str | None) -> int | None:
         """Return how many of its group come before a visitor's next; None when none of theirs waits."""

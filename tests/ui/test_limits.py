@@ -115,6 +115,8 @@ def test_a_caller_who_listens_too_late_is_told(
 ) -> None:
     monkeypatch.setattr(queue, "PATIENCE", -1.0)
     join(served, "late")
+    while len(served[0]._queue):  # until its turn, however busy the machine is
+        time.sleep(0.01)
     assert listen(served, "late")[-2]["output"]["error"] == queue.LOST
     assert asked == []
 
@@ -322,6 +324,23 @@ def test_places_in_line(line: FairQueue) -> None:
     wait_in(line, "Z1", "a1", "a2", "b1")
     line.event_queue_per_concurrency_id[state.CONCURRENCY_ID].current_concurrency = 1
     assert [line.ahead(name) for name in ("a1", "b1", "a2", "Z1", "e1", None)] == [1, 2, 3, None, None, None]
+
+
+def test_a_long_call_gives_way_to_a_picture_for_a_while(
+    line: FairQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(painting: int, alive: bool = True) -> float:
+        line.event_queue_per_concurrency_id[state.CONCURRENCY_ID].current_concurrency = painting
+        begun = time.monotonic()
+        with ThreadPoolExecutor(1) as other:  # in this thread a browser's loop may be running
+            event: Any = SimpleNamespace(alive=alive)
+            other.submit(lambda: asyncio.run(line.give_way(event))).result()
+        return time.monotonic() - begun
+
+    monkeypatch.setattr(queue, "GIVES_WAY", 0.3)
+    assert waits(1) >= 0.3
+    monkeypatch.setattr(queue, "GIVES_WAY", 60.0)
+    assert max(waits(0), waits(1, alive=False)) < 10
 
 
 def test_a_mailbox_knows_its_readers() -> None:
