@@ -211,10 +211,11 @@ def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
 
 
 def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None:
+    fix = "download the archive again"
+    if not path.name.lower().endswith(PACKED):
+        fix = "give the folder that holds it, or, of another archive, the folder it unpacks to"
     # Whatever the libraries make of damaged and hostile archives.
-    with explained(
-        DataError, f"a whole zip or tar archive at {path}", "download the archive again", Exception
-    ):
+    with explained(DataError, f"a folder, or a whole zip or tar archive, at {path}", fix, Exception):
         if zipfile.is_zipfile(path):
             _add_zip(archive, stack.enter_context(zipfile.ZipFile(path)))
         else:
@@ -295,7 +296,8 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
         with lock, content.open(entry) as stream:
             return stream.read(entry.file_size + 1)  # `content.read` unpacks whatever the size claims
 
-    for entry in content.infolist():
+    # Of entries of one name the last counts, as for whatever unpacks them: it replaces the others.
+    for entry in reversed(content.infolist()):
         if not entry.is_dir():
             name = _zip_name(entry).replace("\\", "/").removeprefix("./").lstrip("/")
             archive.add(name, partial(read, entry))

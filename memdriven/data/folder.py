@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from memdriven.data.archive import Archive, open_archives
-from memdriven.data.images import ENDINGS, Fit
+from memdriven.data.archive import PACKED, Archive, open_archives
+from memdriven.data.images import ENDINGS, OTHER_ENDINGS, Fit
 from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
 from memdriven.data.tables import (
     BOX,
@@ -169,8 +169,9 @@ class _Source:
     def _read_row(self, base: str, row: Row, split_column: str, place: str) -> None:
         """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
         columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
-        named, fix = isinstance(name, str), "name the columns so, and fill both"
-        require(named, DataError, f"file_name and text in {place}", columns, fix)
+        found = columns if name is None else f"{shown(name)} as the file's name"
+        fix = "name the columns so, and fill both"
+        require(isinstance(name, str), DataError, f"file_name and text in {place}", found, fix)
         wanted, fix = f"the column {split_column!r} in {place}", "name one of these with --split-column"
         require(split_column in ("split", *row), DataError, wanted, columns, fix)
         name = PurePosixPath(plain_name(str(name))).as_posix()
@@ -182,6 +183,10 @@ class _Source:
         self._describe(picture, texts)
         if not texts:
             self.told["row", "without a caption"].append(f"{file} ({columns})")
+        filled = [column for column in TEXT if row.get(column) is not None]
+        if filled[1:]:
+            what = f"{filled[0]} (not in {', '.join(filled[1:])})"
+            self.told["row", f"whose caption is read in the column {what}"].append(file)
         split = row.get(split_column)
         if split is None:
             split = _split_of_folder(name) or _split_of_folder(base)
@@ -211,6 +216,9 @@ class _Source:
                 self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
         if found is not None and is_picture(found):
             return found
+        if found is not None and found.lower().endswith(OTHER_ENDINGS):
+            wanted = f"a picture of a format that is read for {place}"
+            raise DataError(wanted, found, "save it as JPEG or PNG, and name that")
         why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
         if not found and (twins := self.files.alike(path)):
             why = f"{' and '.join(twins)}, either of which is meant"
@@ -257,6 +265,8 @@ class _Source:
 
     def notes(self) -> Iterator[str]:
         """Tell what was left out and what was read otherwise than it is written."""
+        others = [name for name in self.files.names if name.lower().endswith(OTHER_ENDINGS)]
+        self.told["image", "of a format that is not read left out (save as JPEG or PNG)"] = others
         self.told["link", "out of the folder not followed (--follow-links does)"] = self.files.left_out
         self.told["faulty row", "left out"] = [f"{each.wanted}: {each.found}" for each in self.faults]
         for (noun, what), those in self.told.items():
@@ -293,10 +303,12 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     """Return the archive that holds the images, if one does; several are refused."""
     if images is not None:
         return [source / images]
-    zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")
-    some, fix = ", ".join(path.name for path in zips), "choose one, e.g. --images "
-    require(len(zips) < 2, DataError, f"one zip of images in {source}", some, fix + some.split(", ")[0])
-    return zips
+    there = sorted(source.glob("[!.]*")) if source.is_dir() else []
+    packed = [path for path in there if path.name.lower().endswith(PACKED) and path.is_file()]
+    some, fix = ", ".join(path.name for path in packed), "choose one, or unpack them, e.g. --images "
+    wanted = f"one archive of images in {source}"
+    require(len(packed) < 2, DataError, wanted, some, fix + some.split(", ")[0])
+    return packed
 
 
 def _first(row: Row, names: Sequence[str]) -> Any:
@@ -314,8 +326,11 @@ def _split(value: Any) -> str | None:
 
 
 def _class(value: Any) -> str | None:
-    named = isinstance(value, str | int) and not isinstance(value, bool)
-    return clean(str(value).strip())[:200] if named else None
+    """Return a class's name; whole numbers with a point are pandas', of a column with gaps."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
+    return None if isinstance(value, float) and "." in name else clean(name)[:200]
 
 
 def _box(value: Any) -> tuple[float, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -29,6 +30,14 @@ ENDINGS = (
     *(".qoi", ".psd", ".ico", ".tga"),
 )
 """Names that files of these formats have, and TGA, whose content does not tell what it is."""
+OTHER_ENDINGS = (
+    *(".heic", ".heif", ".jxl", ".svg", ".eps", ".pdf", ".icns", ".dds", ".xcf", ".exr", ".hdr"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
+"""Names of pictures that are not read: told, as a phone's are HEIC, rather than passed over."""
+FRAMES = "several frames"
+"""Key of a decoded picture's `info`: whether its file holds frames or pages that were not read."""
+_OF_FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # PSD's are layers, a phone's second JPEG a preview
 WEBP_QUALITY = 90
 BOX_MARGIN = 1.5
 """Side of the square around an object, over the longer side of its box."""
@@ -39,6 +48,16 @@ _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339
 """TIFF's tags BitsPerSample, PhotometricInterpretation (0: white is zero), SampleFormat (2: signed)."""
 _SPACES = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 """Mode -> the colour space of a profile that fits it."""
+_OTHERS = {
+    rb"II\*\0|MM\0\*|II\+\0|MM\0\+": "a TIFF of samples that are not read, such as halves or doubles",
+    rb".{4}ftyp(hei|hev|mif|msf)": "a HEIC picture, as phones take them",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL picture",
+    rb"\s*(<\?xml[^>]*>\s*)?<svg": "an SVG drawing",
+    rb"\s*<(!doctype )?html": "a web page, which a download gave in the picture's place",
+    rb"version https://git-lfs": "a pointer of Git LFS, which `git lfs pull` fills",
+    rb"%PDF|%!PS": "a PDF or PostScript page",
+}
+"""How files begin that are given as pictures and are none, or none that is read."""
 # What Pillow notes of a damaged tag or an odd palette, in a picture that is read all the same, is for nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -53,10 +72,11 @@ def read_image(path: Path) -> Image.Image:
 def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image of any mode, depth and byte order as upright 8-bit sRGB.
 
-    Of several frames the first counts. Deeper than 8 bits is read by its range: the depth that the
-    file declares; or the smallest of 0 to 1 (floating point), 8 and 16 bits that holds the values; or
-    else the values' own. Colours of another space are brought to sRGB by the profile in the file.
-    Transparent parts are white, or dark grey under a drawing that is itself all but white.
+    Of several frames the first counts; `info[FRAMES]` says whether there were others. Deeper than 8 bits
+    is read by its range: the depth that the file declares; or the smallest of 0 to 1 (floating point), 8
+    and 16 bits that holds the values; or else the values' own. Colours of another space are brought to
+    sRGB by the profile in the file. Transparent parts are white, or dark grey under a drawing that is
+    itself all but white.
 
     Bytes that are no image, are damaged, or hold NaN or infinity are refused, and more than `max_pixels`
     before they are decoded. `name` is for messages, and tells TGA by its ending. With `least_side` a JPEG
@@ -76,6 +96,9 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         if least_side:
             image.draft("RGB", (least_side, least_side))
         tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
+        several = False
+        with contextlib.suppress(Exception):  # a damaged second one
+            several = image.format in _OF_FRAMES and bool(getattr(image, "is_animated", False))
         clear = image.info.get("transparency")
         if image.format == "PNG" and image.mode == "L" and isinstance(clear, int) and content[24] < 8:
             # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
@@ -83,7 +106,9 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         with contextlib.suppress(Exception):  # a damaged note of how the camera was held
             image = ImageOps.exif_transpose(image)
         image = _in_srgb(_in_8_bits(image, tags, name))
-        return Image.fromarray(np.asarray(image))  # of its pixels alone: no place, no camera
+        plain = Image.fromarray(np.asarray(image))  # of its pixels alone: no place, no camera
+        plain.info[FRAMES] = several
+        return plain
 
 
 def _what_it_is(content: bytes, name: str) -> str:
@@ -91,8 +116,9 @@ def _what_it_is(content: bytes, name: str) -> str:
     kind = PurePath(name).suffix.lower()
     if not content:
         return "an empty file"
-    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "a TIFF of samples that are not read, such as fractions of 16 or 64 bits"
+    for beginning, what in _OTHERS.items():
+        if re.match(beginning, content, re.DOTALL | re.IGNORECASE):
+            return what
     return f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
 
 

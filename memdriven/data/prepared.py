@@ -29,6 +29,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from memdriven.data.archive import Archive
 from memdriven.data.images import (
+    FRAMES,
     WEBP_QUALITY,
     Fit,
     centre_square,
@@ -238,6 +239,10 @@ def assemble(
     refuse_other_content(out)
     if long := next((name for item, name in pictures if len(item.id.encode()) > 200), None):
         raise DataError("names of at most 200 letters", f"{long[:80]}...", "rename the images")
+    frames = "of several frames, of which the first is read"
+    cropped = "cropped to less than half, their middle" + " (--fit pad keeps the whole)" * (not cut_boxes)
+    enlarged = "enlarged to more than twice their size"
+    told: dict[str, list[str]] = {frames: [], cropped: [], enlarged: []}  # -> names of such images
     with atomic_folder(out) as folder:
         for split in {item.split for item, _ in pictures}:
             (folder / "images" / split).mkdir(parents=True)
@@ -253,6 +258,14 @@ def assemble(
             except DataError as error:
                 return error
             cut = image.crop(square_around(item.box, image.size)) if cut_boxes and item.box else image
+            sides = min(cut.size), max(cut.size)
+            for what, holds in (
+                (frames, image.info[FRAMES]),
+                (cropped, fit == "crop" and 2 * sides[0] < sides[1]),
+                (enlarged, 2 * sides[fit == "pad"] < image_size),
+            ):
+                if holds:
+                    told[what].append(clean(name))
             # WebP without the extended header has no EXIF, no frames, no alpha.
             plain = content[:4] == b"RIFF" and content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L")
             if cut is not image or image.size != (image_size, image_size) or not plain:
@@ -267,10 +280,12 @@ def assemble(
         unreadable = [error for error in written if isinstance(error, DataError)]
         kept = [(item, look) for (item, _), look in zip(pictures, written) if isinstance(look, Tensor)]
         if (faults or unreadable) and not (skip_faults and kept):
-            raise all_faults([*faults, *unreadable], header["source"])
+            raise all_faults([*faults, *unreadable], files.place)
         if unreadable:
             some = counted(len(unreadable), "image")
             notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
+        changed = ((counted(len(names), "image"), what, names) for what, names in told.items() if names)
+        notes = [*notes, *(f"{number} {what}, e.g. {min(names)}" for number, what, names in changed)]
         items, looks = [item for item, _ in kept], torch.stack([look for _, look in kept])
         notes = [*notes, *repetitions(items, looks)]
         write_prepared(folder, items, image_size=image_size, **header, notes=notes)

@@ -27,9 +27,17 @@ TABLES = tuple(
     for ending in ("jsonl", "csv", "tsv", "json", "txt")
     for name in ("metadata", "captions")
 )
-"""What a table of captions is called; another .jsonl, .csv or .tsv counts where it is the only one."""
-FILE = ("file_name", "file", "filename", "image", "image_file", "image_path", "image_name", "path", "img")
-TEXT = ("text", "caption", "captions", "prompt", "description", "comment", "sentences", "tags")
+"""What a table of captions is called; another .jsonl, .csv, .tsv or .token counts where it is the only one,
+and where there is none another .json that lists pictures (`captions_val2017.json`, `meta_cap.json`)."""
+SEPARATED = (".jsonl", ".csv", ".tsv", ".token", ".token.txt")
+FILE = (
+    *("file_name", "file", "filename", "file_path", "filepath", "image", "image_file", "image_filename"),
+    *("image_path", "image_name", "path", "img", "img_path", "image_id"),
+)
+TEXT = (
+    *("text", "caption", "captions", "caption_text", "prompt", "description", "comment", "sentences"),
+    *("sentence", "alt_text", "title", "tags"),
+)
 CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "bbox")
 """The columns, in whatever case; of several names the first that a row fills counts. Columns that
 differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
@@ -97,16 +105,31 @@ def find_tables(files: Archive, place: Path) -> list[str]:
     for name in files.names:
         folder, last = name[: name.rfind("/") + 1], name.rpartition("/")[2].lower()
         near = folder[len(base) :].strip("/").lower() in ("", *SPLITS)
-        if last in TABLES or (near and last.endswith((".jsonl", ".csv", ".tsv"))):
+        if last in TABLES or (near and (last.endswith(SEPARATED) or _lists_pictures(files, name))):
             tables[near].setdefault(folder, []).append(name)
     found = []
     for folder, names in (tables[True] or tables[False]).items():
-        named = [name for name in names if name.rpartition("/")[2].lower() in TABLES] or names
+        named = [name for name in names if name.rpartition("/")[2].lower() in TABLES]
+        named = named or [name for name in names if name.lower().endswith(SEPARATED)] or names
         fix = "remove one of them, or call the right one metadata.csv"
         wanted, several = f"one table of captions in {place / folder}", " and ".join(named)
         require(len(named) == 1, DataError, wanted, several, fix)
         found += named
     return found
+
+
+def _lists_pictures(files: Archive, name: str) -> bool:
+    """Whether the first row of JSON names a picture; JSON beside the picture that it tells of has no rows."""
+    stem = name[: name.rfind(".")]
+    if not name.lower().endswith(".json") or any(map(files.meant, (stem, *(stem + end for end in ENDINGS)))):
+        return False
+    with contextlib.suppress(DataError, ValueError):
+        first = next(iter(_rows_of(parse_json(decoded(files.read(name), Path(name))))), None)
+        if isinstance(first, dict):
+            row = {column_name(str(key)): value for key, value in first.items()}
+            file = next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
+            return is_picture(file) or any(map(files.find, (f"{file}{end}" for end in ENDINGS if file)))
+    return False
 
 
 def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterator[tuple[int, Row]]:

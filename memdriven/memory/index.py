@@ -77,12 +77,13 @@ class AnnoyIndex:
 
     def search(self, queries: Tensor, k: int) -> Tensor:
         """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, nearest first."""
-        found = []
+        found, count = [], self.trees.get_n_items()
         for query in queries.float().cpu().numpy():
             rows, effort = list[int](), max(self.search_k, k, 1)
             while len(rows) != k and effort < MOST_EFFORT:  # too few nodes were inspected to find k
-                rows, effort = self.trees.get_nns_by_vector(query, k, effort), 2 * effort
-            wanted = f"{k} neighbours from Annoy's trees of {counted(self.trees.get_n_items(), 'key')}"
+                answer = self.trees.get_nns_by_vector(query, k, effort)
+                rows, effort = [*dict.fromkeys(row for row in answer if 0 <= row < count)], 2 * effort
+            wanted = f"{k} neighbours from Annoy's trees of {counted(count, 'key')}"
             require(len(rows) == k, RetrievalError, wanted, f"{len(rows)}, whatever the effort", USE_EXACT)
             found.append(rows)
         return torch.tensor(found)
@@ -152,7 +153,7 @@ class MilvusIndex:
         check_whole("k", k, 1, most, RetrievalError, "ask for fewer neighbours")
         with _milvus_errors(self.collection):
             answers = self.client.search(self.collection, queries.float().cpu().tolist(), limit=k)
-            found = [sorted((-hit["distance"], hit["id"]) for hit in answer) for answer in answers]
+            found = [sorted({(-hit["distance"], hit["id"]) for hit in answer}) for answer in answers]
         fewest, fix = min(map(len, found)), f"drop the collection {self.collection}: it is filled again"
         wanted = f"{k} neighbours from Milvus, of {counted(self.count, 'key')}"
         require(fewest == k, RetrievalError, wanted, fewest, fix)

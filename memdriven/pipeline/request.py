@@ -24,6 +24,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
@@ -103,6 +104,8 @@ class Variation:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
+        for name in ("seed", "strength"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         check_whole("a variation's seed", self.seed, 0, MAX_SEED)
         good, wanted = in_range(self.strength, 0, 1) and self.strength > 0, "a variation's strength in (0, 1]"
         require(good, ConfigError, wanted, shown(self.strength), "0.2 is a small step, 1 another picture")
@@ -146,6 +149,8 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range; put lists, shares and numbers in one form."""
+        for name in ("k", "memory", "guidance", "best_of", "mirror"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         kept: dict[str, Any] = {}
         fix = "describe the picture in a sentence or two"
         _check_text("a caption", self.caption, MAX_CHARACTERS, CaptionError, fix)
@@ -232,7 +237,7 @@ def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
         pair, fix = isinstance(each, tuple | list) and len(each) == 2, "give each as (id, weight)"
         require(pair, RetrievalError, "references: pairs of an id and a weight", shown(each), fix)
         _check_id(each[0])
-        check_number("a weight", each[1], 0, 1e9, RetrievalError, "give a share of the whole")
+        check_number("a weight", _plain(each[1]), 0, 1e9, RetrievalError, "give a share of the whole")
     ids, weights = [each[0] for each in given], [float(each[1]) for each in given]
     fix = "raise its weight instead"
     require(len(set(ids)) == len(ids), RetrievalError, "each reference once", shown(ids), fix)
@@ -256,7 +261,12 @@ def _listed(
     good = good and (of is None or all(isinstance(each, of) for each in value))
     wanted = f"{name}: a list of at most {most}" + (f" {of.__name__}s" if of else "")
     require(good, error, wanted, shown(value), "give a list, which may be empty")
-    return tuple(value)
+    return tuple(map(_plain, value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy or torch as Python's, which JSON can hold; anything else as it is."""
+    return value.item() if isinstance(value, np.generic | Tensor) and value.ndim == 0 else value
 
 
 def _check_text(name: str, value: object, longest: int, error: type[MemDrivenError], fix: str) -> None:

@@ -344,6 +344,15 @@ def test_a_zip_that_was_cut_or_changed_is_refused(tmp_path: Path) -> None:
             files.text("c.txt")
 
 
+def test_of_a_zips_entries_of_one_name_the_last_counts(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("a.txt", "old")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            packed.writestr("a.txt", "new")
+    with open_archives(tmp_path / "a.zip") as files:
+        assert files.text("a.txt") == "new"
+
+
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.tgz").write_text("not packed")
     with pytest.raises(DataError, match="a whole zip or tar"), open_archives(tmp_path / "text.tgz"):

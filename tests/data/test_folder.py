@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,15 @@ TABLES = {
     ),
     "a zero in a caption": ("metadata.jsonl", '{"file_name": "a.png", "text": "a red\\u0000bird, small"}'),
     "text of another program beside": ("a.png.txt", "\0a red bird, small"),
+    "Flickr8k's": ("Flickr8k.token.txt", "a.png#0\ta red bird, small\n"),
+    "COCO's own name": (
+        "captions_val2017.json",
+        '{"info": {}, "images": [{"id": 7, "file_name": "a.png"}], '
+        '"annotations": [{"image_id": 7, "caption": "a red bird, small"}]}',
+    ),
+    "kohya's": ("meta_cap.json", '{"a": {"caption": "a red bird, small"}}'),
+    "ids and titles": ("data.csv", "Image ID;Title\na;a red bird, small\n"),
+    "paths": ("data.csv", "filepath;caption text\na.png;a red bird, small\n"),
     "a backslash and a dot": ("metadata.csv", 'file_name,text\n.\\A.PNG,"a red bird, small"\n'),
 }
 
@@ -276,6 +286,43 @@ def test_tables_as_people_make_them(tmp_path: Path, name: str, text: str) -> Non
     (source / name).write_bytes(text.lstrip("\0").encode(encoding))
     data = _prepare(source, tmp_path / "out")
     assert [(item.id, *item.captions) for item in data.items] == [("a", "a red bird, small")]
+
+
+def test_json_that_lists_no_pictures_is_no_table(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "a.txt").write_text("a red bird")
+    (source / "a.json").write_text('{"file_name": "a.png", "caption": "of another program"}')
+    (source / "dataset_info.json").write_text('{"version": "1.0", "size": 3}')
+    (source / "workflow.json").write_text("{")
+    assert _prepare(source, tmp_path / "out").items[0].captions == ("a red bird",)
+    (source / "metadata.csv").write_text("file_name;text\na.png;a blue bird\n")
+    (source / "all.json").write_text('{"a.png": "a green bird"}')
+    assert _prepare(source, tmp_path / "out").items[0].captions == ("a blue bird",)
+
+
+def test_what_is_read_otherwise_is_told(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    Image.new("RGB", (400, 40), "red").save(source / "b.png")
+    Image.new("RGB", (8, 8), "blue").save(source / "c.png")
+    others = [Image.new("RGB", (40, 40), "green")]
+    Image.new("RGB", (40, 40), "red").save(source / "d.gif", save_all=True, append_images=others)
+    (source / "e.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    rows = [{"file_name": name, "text": "a bird"} for name in ("a.png", "b.png", "c.png", "d.gif")]
+    _jsonl(source / "metadata.jsonl", [{**rows[0], "prompt": "another", "class": 2.0}, *rows[1:]])
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert data.classes == ["2"]
+    assert data.header["notes"] == [
+        "1 row whose caption is read in the column text (not in prompt), e.g. a.png",
+        "1 image of a format that is not read left out (save as JPEG or PNG), e.g. e.HEIC",
+        "1 image of several frames, of which the first is read, e.g. d.gif",
+        "1 image cropped to less than half, their middle (--fit pad keeps the whole), e.g. b.png",
+        "1 image enlarged to more than twice their size, e.g. c.png",
+    ]
+    padded = _prepare(source, tmp_path / "padded", test_fraction=0.0, fit="pad")
+    assert "--fit" not in " ".join(padded.header["notes"])
+    _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "e.heic", "text": "a bird"}])
+    with pytest.raises(DataError, match=r"format that is read .*line 5.*e\.HEIC.*JPEG or PNG"):
+        _prepare(source, tmp_path / "refused")
 
 
 LISTS = {
@@ -562,6 +609,17 @@ def test_which_of_several_zips_must_be_said(tmp_path: Path) -> None:
     _jsonl(source / "captions.jsonl", rows)
     with pytest.raises(DataError, match=r"x32\.zip, x64\.zip.*--images"):
         _prepare(source, tmp_path / "out")
+    with tarfile.open(source / "x32.tar", "w") as tar:
+        tar.add(source / "b.png", "a.webp")
+    with pytest.raises(DataError, match=r"x32\.tar, x32\.zip, x64\.zip"):
+        _prepare(source, tmp_path / "out")
+    for path in source.glob("*.zip"):
+        path.rename(tmp_path / path.name)
+    assert len(_prepare(source, tmp_path / "tar", test_fraction=0.0)) == 2, "a tar beside the table is read"
+    for name in ("x32.zip", "x64.zip"):
+        (tmp_path / name).rename(source / name)
+    with pytest.raises(DataError, match="the folder that holds it"):
+        _prepare(source / "captions.jsonl", tmp_path / "out")
     data = _prepare(source, tmp_path / "out", images="x64.zip", test_fraction=0.0)
     assert [item.id for item in data.items] == ["a", "b"], "loose files count, too"
     _jsonl(source / "captions.jsonl", [*rows, {"file": "c.webp", "captions": ["x"]}])

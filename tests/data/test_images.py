@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 from memdriven.data import prepared
 from memdriven.data.images import (
+    FRAMES,
     centre_square,
     decode_image,
     padded_square,
@@ -171,12 +172,23 @@ def test_every_container_is_opened(form: str) -> None:
 def test_of_several_frames_the_first_is_read(form: str) -> None:
     frames = [Image.new("RGB", (32, 32), colour) for colour in ((200, 30, 60), (0, 0, 250))]
     content = _bytes(frames[0], form, save_all=True, append_images=frames[1:])
-    assert np.abs(np.asarray(decode_image(content, "x")).astype(int) - (200, 30, 60)).max() < 8
+    first = decode_image(content, "x")
+    assert np.abs(np.asarray(first).astype(int) - (200, 30, 60)).max() < 8
+    assert first.info[FRAMES] is (form != "MPO"), "whose second picture is a preview"
+    assert decode_image(_bytes(frames[0], form), "x").info[FRAMES] is False
 
 
-def test_what_is_no_picture_is_named_by_its_ending() -> None:
-    for name, content in (("a.svg", b"<svg/>"), ("a.eps", b"%!PS-Adobe-3.0"), ("a.heic", b"ftypheic")):
-        with pytest.raises(DataError, match=rf"found: a \{name[1:]} file"):
+def test_what_is_no_picture_is_named_by_its_beginning_or_its_ending() -> None:
+    for name, content, wanted in (
+        ("a.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        ("a.jpg", b"\xff\x0a" + bytes(40), "JPEG XL"),
+        ("a.png", b"\n<!DOCTYPE html><html>404</html>", "web page"),
+        ("a.png", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("a.svg", b'<?xml version="1.0"?>\n<svg/>', "SVG"),
+        ("a.eps", b"%!PS-Adobe-3.0", "PostScript"),
+        ("a.xcf", b"gimp xcf", r"found: a \.xcf file"),
+    ):
+        with pytest.raises(DataError, match=wanted):
             decode_image(content, name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ def recall(found: Tensor, truth: Tensor) -> float:
 class OneNeighbour:
     """What Annoy 1.17.3 does on some machines: one neighbour, whatever is asked."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    def __init__(self, n: int, answer: Sequence[int] = (0,)) -> None:
+        self.n, self.answer = n, answer
 
     def get_n_items(self) -> int:
         return self.n
 
     def get_nns_by_vector(self, key: object, k: int, effort: int) -> list[int]:
-        return [0]
+        return list(self.answer)
 
 
 def exact(keys: Tensor, queries: Tensor, k: int) -> Tensor:
@@ -70,6 +71,14 @@ def test_an_annoy_that_finds_too_few_is_refused(tmp_path: Path) -> None:
     built.trees = OneNeighbour(30)
     assert built.search(clustered(1), 1).tolist() == [[0]]
     with pytest.raises(RetrievalError, match=r"5 neighbours.*\n?.*1, whatever the effort"):
+        built.search(clustered(1), 5)
+
+
+@pytest.mark.parametrize("answer", [[3, 3, 3, 3, 3], [0, 1, 2, 3, 30], [0, 1, 2, 3, -1]])
+def test_an_annoy_that_repeats_itself_or_names_no_key_is_refused(tmp_path: Path, answer: list[int]) -> None:
+    built = AnnoyIndex(clustered(30), tmp_path / "trees")
+    built.trees = OneNeighbour(30, answer)
+    with pytest.raises(RetrievalError, match="5 neighbours"):
         built.search(clustered(1), 5)
 
 

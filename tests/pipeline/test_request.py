@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,6 +81,18 @@ def test_equal_requests_are_equal_keys() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert one.references == (("a", 0.75), ("b", 0.25))
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    plain = Request.of(CAPTION, k=2, seeds=[0, 1, 2], neighbours=["a"], weights=[1.0], memory=0.5)
+    for seeds in (np.arange(3), torch.arange(3), list(np.arange(3))):
+        given: dict[str, Any] = {"k": np.int32(2), "seeds": seeds, "memory": np.float32(0.5)}
+        request = Request.of(CAPTION, neighbours=["a"], weights=np.ones(1, np.float32), **given)
+        assert request == plain
+        assert json.dumps([request.seeds, request.k, request.references]), "of Python's own"
+    assert Variation(seed=np.int64(1), strength=np.float64(0.5)) == Variation(seed=1, strength=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="seeds"):
+        Request.of(CAPTION, seeds=np.array([0.5]))
 
 
 def test_no_references_are_the_strategy_none() -> None:

@@ -133,4 +133,5 @@ def test_the_picture_is_the_one_that_was_kept(kept: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(list(made_again()), indent=1) + "\n", "utf-8")
+    rows = (json.dumps(each, separators=(",", ":")) for each in made_again())
+    FILE.write_text("[\n" + ",\n".join(rows) + "\n]\n", "utf-8")

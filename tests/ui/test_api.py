@@ -46,7 +46,7 @@ def test_description_is_as_it_was(served: str, outside: Outside) -> None:
         # The examples in it name the server's address, whose port differs from run to run.
         found = json.loads(answer.read().decode().replace(served.rstrip("/"), "http://127.0.0.1:7860"))
     if os.environ.get("MEMDRIVEN_WRITE_API") == "1":
-        SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        SNAPSHOT.write_text(json.dumps(found) + "\n", "utf-8")
     assert sorted(found["named_endpoints"]) == ["/generate", "/grid", "/retrieve"]
     assert found["unnamed_endpoints"] == {}
     assert outside.asked == []
