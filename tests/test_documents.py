@@ -296,6 +296,7 @@ def test_a_cards_sentences_give_the_figures_of_its_rows(checkpoint: str) -> None
     card = (ROOT / "checkpoints" / checkpoint / "README.md").read_text(encoding="utf-8")
     figures = {
         r"([\d.]+) times as far from photographs": measured["model", "fid_vgg"] / measured["real", "fid_vgg"],
+        r"floor of few pictures, ([\d.]+) times": measured["model", "kid_vgg"] / measured["real", "kid_vgg"],
         r"\(([\d.]+) on real photographs": measured["real", "r_precision"],
         r"six seeds lie ([\d.]+) apart": measured["model", "diversity"],
     }
