@@ -258,6 +258,11 @@ def test_a_checkpoint_is_given_in_one_way_everywhere(name: str, capsys: pytest.C
         assert "The checkpoint may also stand first" in capsys.readouterr().out
 
 
+def test_the_encoders_of_a_memory_may_be_given_as_trainings_take_them() -> None:
+    options = ("--dataset", "d", "--features", "f", "--out", "m")
+    assert parsed("build-memory", "--damsm", "e", *options) == parsed("build-memory", "e", *options)
+
+
 UNWRITABLE = {
     "own": "folder",
     "own-memory": "folder",

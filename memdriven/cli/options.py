@@ -46,6 +46,10 @@ def bind(function: Callable[..., Any], arguments: Sequence[str], prog: str) -> f
     if "checkpoint" in hints and not hints.keys() & POSITIONAL:
         note = "\n\nThe checkpoint may also stand first, without --checkpoint."
         given[:0] = ["--checkpoint"] if given and given[0][:1] != "-" else []
+        # As `build-memory` called it, and the trainings still do.
+        given = (
+            given if "damsm" in hints else ["--checkpoint" if each == "--damsm" else each for each in given]
+        )
     for name, each in signature.parameters.items():
         kind, default = _plain(hints[name]), each.default
         sections: list[Any] = [part for part in (kind, *get_args(kind)) if dataclasses.is_dataclass(part)]

@@ -20,7 +20,7 @@ from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge, load_judge
-from memdriven.files import sha256_file
+from memdriven.files import sha256_of
 from memdriven.memory.bank import HEADER, StoredWords
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -177,7 +177,7 @@ class Context:
             "dataset": f"{self.dataset.name}/{self.split}",
             "seed": self.seed,
             "prompts": hashlib.sha256(lines.encode()).hexdigest()[:12],
-            "memory": sha256_file(self.bank.path / HEADER)[:12],
+            "memory": sha256_of(self.bank.path / HEADER)[:12],
             "k": self.checkpoint.config.retrieval.k,
         }
 

@@ -130,10 +130,10 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     By hand, as torchmetrics cuts n images into fewer splits than are asked for where n is no multiple.
 
     Raises:
-        EvaluationError: fewer images than splits, or not a (n, classes) table.
+        EvaluationError: fewer than two images a split, or than two classes: it could be 1 alone.
     """
-    wanted, found = f"logits (n, classes), n >= {splits}", str(tuple(logits.shape))
-    fits = logits.ndim == 2 and len(logits) >= splits
+    wanted, found = f"logits (n, classes), n >= {2 * splits}, classes >= 2", str(tuple(logits.shape))
+    fits = logits.ndim == 2 and len(logits) >= 2 * splits and logits.shape[1] > 1
     require(fits, EvaluationError, wanted, found, "score more images, or use fewer splits")
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
     scores = []
@@ -141,7 +141,7 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
         marginal = part.exp().mean(dim=0).log()  # log p(y)
         scores.append((part.exp() * (part - marginal)).sum(dim=1).mean().exp())
     each = torch.stack(scores)
-    return Spread(float(each.mean()), float(each.std()) if splits > 1 else math.nan)
+    return Spread(_finite(each.mean()), float(each.std()) if splits > 1 else math.nan)
 
 
 # ----------------------------------------------------------------------------------------- copy check
@@ -186,8 +186,10 @@ def copy_check(
             of seeing the outputs; the nearer counts.
 
     Raises:
-        EvaluationError: fewer than three training images, or all of them alike.
+        EvaluationError: fewer than three training images, all of them alike, or features that are no numbers.
     """
+    good, fix = all(each.isfinite().all() for each in (*outputs, training)), "check the network's weights"
+    require(good, EvaluationError, "features to compare", "others than numbers", fix)
     wanted, fix = "three training images or more", "compare with the whole training split"
     require(len(training) > 2, EvaluationError, wanted, str(len(training)), fix)
     own = nearest_distances(training, training, skip_self=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.data.vocabulary import tokenize
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.attributes import naming
 from memdriven.evaluation.context import Context, Prompt
@@ -47,7 +48,8 @@ def mismatched_captions(
     """Draw, for each caption, others that do not belong to its picture: ids (n, count).
 
     Captions of the same group (their picture's class, or where classes are unknown the picture itself), or
-    of the same words, are never drawn. Drawn without replacement where enough are left.
+    of the same words, whatever their case and marks, are never drawn. Drawn without replacement where enough
+    are left.
 
     Raises:
         EvaluationError: a caption has no mismatched one, or no group.
@@ -56,7 +58,7 @@ def mismatched_captions(
     require(None not in groups, EvaluationError, "each caption's class or picture", found, fix)
     rng = np.random.default_rng(seed)
     _, group = np.unique(np.array([str(each) for each in groups]), return_inverse=True)
-    _, text = np.unique(np.array(captions), return_inverse=True)
+    _, text = np.unique([" ".join(tokenize(caption)) for caption in captions], return_inverse=True)
     chosen = np.empty((len(captions), count), dtype=np.int64)
     for i in range(len(captions)):
         allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
@@ -78,6 +80,8 @@ def r_precision(images: Tensor, captions: Tensor, mismatched: Tensor, *, progres
     for ids in tqdm(rows, desc="R-precision", disable=not progress):
         candidates = torch.cat([ids[:, None], mismatched[ids]], dim=1)  # (b, 1 + c)
         scores = torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
+        found, fix = "features that are no numbers", "check the pictures and the judge's weights"
+        require(scores.isfinite().all(), EvaluationError, "scores to compare", found, fix)
         true, others = scores[:, :1], scores[:, 1:]
         beaten = (others > true + TIE).any(dim=1)
         ties = ((others - true).abs() <= TIE).sum(dim=1)

@@ -51,6 +51,11 @@ def test_a_tiny_training_set_is_refused() -> None:
         copy_check([TRAINING[:2]], TRAINING[:2])
 
 
+def test_features_that_are_no_numbers_are_no_proof_of_difference() -> None:
+    with pytest.raises(EvaluationError, match="than numbers"):
+        copy_check([torch.full((2, TRAINING.shape[1]), torch.nan)], TRAINING)
+
+
 def test_training_images_that_are_all_one_are_refused() -> None:
     with pytest.raises(EvaluationError, match="differ from each other"):
         copy_check([torch.randn(2, 4)], torch.ones(5, 4))

@@ -148,7 +148,7 @@ def test_equals_a_slow_reference() -> None:
 
 
 def test_ten_splits_are_ten() -> None:
-    """As torchmetrics where n is a multiple of ten; of 11 images it makes six splits."""
+    """As torchmetrics where n is a multiple of ten; of 21 images it makes seven splits."""
     logits = torch.randn(50, 6, generator=torch.Generator().manual_seed(3)).double()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)
@@ -160,9 +160,15 @@ def test_ten_splits_are_ten() -> None:
         mean, std = metric.compute()
     found = inception_score(logits, seed=4)
     assert (found.mean, found.std) == pytest.approx((float(mean), float(std)), rel=1e-6)
-    certain = torch.nn.functional.one_hot(torch.arange(11), 11) * 100.0
-    assert sorted({len(part) for part in certain.tensor_split(10)}) == [1, 2]
-    assert inception_score(certain).mean == pytest.approx((2 + 9 * 1) / 10, rel=1e-6)
+    certain = torch.nn.functional.one_hot(torch.arange(21), 21) * 100.0
+    assert sorted({len(part) for part in certain.tensor_split(10)}) == [2, 3]
+    assert inception_score(certain).mean == pytest.approx((3 + 9 * 2) / 10, rel=1e-6)
+
+
+@pytest.mark.parametrize("logits", [torch.randn(19, 4), torch.randn(40, 1), torch.full((40, 4), torch.nan)])
+def test_a_score_that_could_be_one_alone_or_none_is_refused(logits: torch.Tensor) -> None:
+    with pytest.raises(EvaluationError):
+        inception_score(logits)
 
 
 def test_without_torchmetrics_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +178,7 @@ def test_without_torchmetrics_it_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_fewer_images_than_splits_are_refused() -> None:
-    with pytest.raises(EvaluationError, match="n >= 10"):
+    with pytest.raises(EvaluationError, match="n >= 20"):
         inception_score(torch.zeros(9, 3))
 
 

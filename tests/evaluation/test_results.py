@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Result, append_results, format_table, git_commit, read_results
+from memdriven.memory.bank import HEADER
 
 
 def result(row: str = "model", metric: str = "fid_vgg", value: float = 1.5) -> Result:
@@ -96,3 +99,21 @@ def test_table_has_a_row_each_and_the_newest_number() -> None:
     assert cells[0] == ["", "fid_vgg", "kid"]
     assert cells[2:] == [["model", "3.0000", "1.5000"], ["real", "22.00", ""]]
     assert len({len(line) for line in table}) == 1, "in line as text, too"
+
+
+def test_a_memory_is_the_same_whichever_line_endings_its_header_has(tmp_path: Path) -> None:
+    named = []
+    for name, text in (("a", b'{\n "n": 1\n}\n'), ("b", b'{\r\n "n": 1\r\n}\r\n')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / HEADER).write_bytes(text)
+        settings = SimpleNamespace(retrieval=SimpleNamespace(k=1))
+        asked = SimpleNamespace(
+            prompts=[],
+            checkpoint=SimpleNamespace(hash="x", config=settings),
+            dataset=SimpleNamespace(name="d"),
+            split="test",
+            seed=0,
+            bank=SimpleNamespace(path=tmp_path / name),
+        )
+        named.append(Context.identity.func(asked))  # type: ignore[arg-type]
+    assert named[0] == named[1]

@@ -49,9 +49,16 @@ def test_a_caption_of_an_unknown_picture_is_refused() -> None:
 
 
 def test_the_same_words_are_kept_out() -> None:
-    captions = ["same words"] * 5 + ["other words"] * 5
+    captions = ["same words", "Same words.", "same  words!", "same words", "SAME WORDS"] + ["other words"] * 5
     chosen = mismatched_captions(range(10), captions, count=9)
-    assert all(captions[j] != captions[i] for i, row in enumerate(chosen.tolist()) for j in row)
+    assert all((i < 5) != (j < 5) for i, row in enumerate(chosen.tolist()) for j in row)
+
+
+def test_features_that_are_no_numbers_are_not_right() -> None:
+    known, chosen = torch.eye(4), mismatched_captions(range(4), list("abcd"), count=3)
+    assert r_precision(known, known, chosen).mean() == 1
+    with pytest.raises(EvaluationError, match="no numbers"):
+        r_precision(known * torch.nan, known, chosen)
 
 
 def test_captions_of_one_picture_are_refused() -> None:
