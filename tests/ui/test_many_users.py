@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.request import Request, urlopen
-
-import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
@@ -87,18 +86,19 @@ def test_sixteen_at_once_each_get_their_own(visit: Visit, address: str, pipe: Me
         assert visitor.page.evaluate(HISTORY) == [CAPTIONS[number]]
 
 
-@pytest.mark.usefixtures("slow")
-def test_who_waits_may_stop_waiting(visit: Visit) -> None:
+def test_who_waits_may_stop_waiting(visit: Visit, gate: threading.Event) -> None:
     first, second = visit(), visit()
     for visitor in (first, second):
         visitor.write(CAPTIONS[0])
         visitor.page.wait_for_selector("#memory .md-card")
+    gate.clear()
     first.page.click("#generate")
     second.page.click("#generate")
     second.wait_text("#place", "In line: 1 before you.")
     second.page.click("#stop")
     second.wait_text("#status", "Stopped.")
     second.page.wait_for_function("!document.querySelector('#place p')")
+    gate.set()
     first.page.wait_for_selector('.md-result[data-complete="true"]')
     second.rest()
     assert "Stopped." in second.text("#status")
