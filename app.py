@@ -70,6 +70,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Load the checkpoint, build the page, and serve it until it is stopped."""
     options = read_options(arguments)
+    print("Loading the model and the page: some ten seconds.", flush=True)
     from memdriven.errors import MemDrivenError
     from memdriven.files import print_what_cannot_be_printed, scratch_of
     from memdriven.pipeline.pipeline import MemoryDrivenPipeline

@@ -72,7 +72,7 @@ def read_image(path: Path) -> Image.Image:
 def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image of any mode, depth and byte order as upright 8-bit sRGB.
 
-    Of several frames the first counts; `info[FRAMES]` says whether there were others. Deeper than 8 bits
+    Of several frames the first counts; `info` has `FRAMES` where there were others. Deeper than 8 bits
     is read by its range: the depth that the file declares; or the smallest of 0 to 1 (floating point), 8
     and 16 bits that holds the values; or else the values' own. Colours of another space are brought to
     sRGB by the profile in the file. Transparent parts are white, or dark grey under a drawing that is
@@ -107,7 +107,8 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
             image = ImageOps.exif_transpose(image)
         image = _in_srgb(_in_8_bits(image, tags, name))
         plain = Image.fromarray(np.asarray(image))  # of its pixels alone: no place, no camera
-        plain.info[FRAMES] = several
+        if several:
+            plain.info[FRAMES] = True
         return plain
 
 

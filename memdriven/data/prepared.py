@@ -260,7 +260,7 @@ def assemble(
             cut = image.crop(square_around(item.box, image.size)) if cut_boxes and item.box else image
             sides = min(cut.size), max(cut.size)
             for what, holds in (
-                (frames, image.info[FRAMES]),
+                (frames, FRAMES in image.info),
                 (cropped, fit == "crop" and 2 * sides[0] < sides[1]),
                 (enlarged, 2 * sides[fit == "pad"] < image_size),
             ):

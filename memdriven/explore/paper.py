@@ -111,14 +111,16 @@ def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 @_claim("The picture says what the text says", "Sec. 5.1, Table 1", "app")
 def _aligned(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("r_precision_judge", *names) for names in (MODELS, ("none",), ("real",)))
-    here = f"R-precision by its own judge: {made:.1f}; without memory {none:.1f}; real pictures {real:.1f}."
+    here = (
+        f"R-precision by a separate judge: {made:.1f}; without memory {none:.1f}; real pictures {real:.1f}."
+    )
     return here, _graded(made > none, made > 0.8 * real)
 
 
 @_claim("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", "inside")
 def _chosen(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     painted, shown = rows.value("asked_colours", "model", *MODELS), rows.value("asked_colours", "retrieved")
-    ours = f"the pictures painted from them {percent(painted)}"
+    ours = f"the pictures painted from one reference {percent(painted)}"
     here = f"References show {percent(shown)} of the colours named, {ours}."
     return here, _graded(painted > shown, painted > shown + 0.2)
 

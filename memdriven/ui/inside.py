@@ -29,7 +29,7 @@ from memdriven.ui.query import Compose, Query, read_examples
 from memdriven.ui.references import note
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."
-CONTROLS_EMPTY = "Your caption with the best, no, the worst, a random and its own memory."
+CONTROLS_EMPTY = "Your caption with the best memory, with none, the worst, a random one and its own."
 CONTROL_NAMES = {
     "retrieved": ("Fitting memory", "what retrieval found"),
     "none": ("No memory", "all features zero"),

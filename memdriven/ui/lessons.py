@@ -164,13 +164,13 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     given, far = pipe.prepare(request).retrieval.shares, Reference(least_alike(pipe, request.caption))
     shares = (0.0, 0.5, 1.0) if state.offers_memory() else (0.0, 1.0)
     known = replace(request, references=given)
-    kinds = {f"{percent(each)} of the memory": replace(known, memory=each) for each in shares}
+    kinds = {f"with {percent(each)} of the memory": replace(known, memory=each) for each in shares}
     cells = []
     for name, each in (kinds | {"the wrong memory": replace(request, references=(far,))}).items():
         output = pipe(each)
         said = [one.holds for one in (output.claims[0] if output.claims else ()) if one.said == "named"]
         named, seen = len(said), sum(said)
-        told = tag("b", name) + (f" shows {seen} of the {named} named" if named else "")
+        told = tag("b", name) + (f": {seen} of the {named} named are seen" if named else "")
         used = thumbs(output.retrieval if each.memory else None)
         cells.append(figure(image_uri(output.images[0]), name, told) + used)
         yield Ran(row("md-draws", cells))

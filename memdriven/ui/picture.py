@@ -229,7 +229,10 @@ def claims_list(claims: Sequence[Claim]) -> str:
     named, panel = [each for each in claims if each.said == "named"], ""
     if named:
         title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
-        checked = "Judged by the model's own checker, which also picked the reference. A hint, not proof."
+        checked = (
+            "Judged by the model's own reader, which sees colours rather than shapes and also picked the "
+            "reference: a hint, not proof."
+        )
         panel += tag("h3", title, class_="md-small-title")
         panel += tag("ul", *map(_claim, named), class_="md-claims") + hint(checked)
     for said, told in (

@@ -175,7 +175,7 @@ def look(*query: object) -> tuple[str, str, str]:
     if found.retrieval.strategy == "none":
         told = "Memory off."
     elif steering.active:
-        told = f"References in use: {count}, {len(steering.pins)} pinned, {len(steering.masks)} excluded."
+        told = f"References in use: {count} ({len(steering.pins)} pinned, {len(steering.masks)} excluded)."
     return (*panels(found), status(told))
 
 

@@ -179,7 +179,7 @@ MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
 VGG_FIX = (
-    f"set {Vgg16Features.VARIABLE} to a local weight file, or run once, connected: python -c "
+    f"set {Vgg16Features.VARIABLE} to a local weight file, or run once, connected (528 MB): python -c "
     '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
 )
 SIDE, THUMBNAIL = 256, 96
@@ -317,7 +317,9 @@ def own_panel(steering: Steering) -> str:
     hint = tag("span", words, **told)
     if weight_file() is None:
         needs = tag("summary", "Needs VGG-16, whose weights are not on this computer yet.")
-        hint = tag("details", needs, tag("span", VGG_FIX), **told)
+        hint = tag(
+            "details", needs, tag("span", f"To have them, {VGG_FIX}; then load the page again."), **told
+        )
     images = tag("ul", cells, class_="md-mine-images") if cells else ""
     return tag("div", images + add + hint, class_="md-mine")
 
