@@ -163,7 +163,8 @@ def test_common_words_are_never_corrected_and_typos_are() -> None:
     typos = (
         "blak black, yelow yellow, brid bird, wihte white, blakc black, beack beak, balck black, gren green, "
         "oragne orange, brwon brown, smlal small, wiht with, yallow yellow, feahters feathers, whitr white, "
-        "hummingbrid hummingbird, woodpeker woodpecker, kingfishre kingfisher, bred bred, rad rad, bkack black"
+        "hummingbrid hummingbird, woodpeker woodpecker, kingfishre kingfisher, bred bred, rad rad, "
+        "bkack black"
     )
     known = _shipped("aviary")
     for word in meant.split():
@@ -183,7 +184,7 @@ def test_what_another_vocabulary_lacks_is_no_typo_of_its_words(word: str) -> Non
 
 @pytest.mark.parametrize("name", ["aviary", "birds"])
 def test_nine_in_ten_usual_typos_find_their_word(name: str) -> None:
-    """Swaps, doubled letters, letters left out and neighbouring keys, at any place behind the first letter."""
+    """Swaps, doubled letters, letters left out and neighbouring keys, behind the first letter."""
     known, right = _shipped(name), list[bool]()
     for word in [word for word in known.words if len(word) > 4 and word.isalpha()][:40]:
         places = range(1, len(word) - 1)
