@@ -25,10 +25,10 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import button, hint, image, over, row, status, tag, wash
-from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.query import STATE_SECONDS, Compose, Query, read_examples
 from memdriven.ui.references import note
 
-INSIDE_EMPTY = "The way from the words to the picture appears here."
+INSIDE_EMPTY = "Worked out once, when this tab is opened: what words, memory and noise did in your picture."
 CONTROLS_EMPTY = "Your caption with the best memory, with none, the worst, a random one and its own."
 CONTROL_NAMES = {
     "retrieved": ("Fitting memory", "what retrieval found"),
@@ -365,12 +365,22 @@ def _numbers(seen: Inside) -> dict[str, Any]:
 # The tab
 
 
-def look(*query: object) -> Iterator[tuple[str, str, str]]:
-    """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
+def question(*query: object) -> str:
+    """Return what is asked by the column as it stands: the same words, the same walk."""
+    asked = Query(*query)
+    return repr(asked._replace(steering=replace(asked.steering, guests=())))
+
+
+def look(*query: object) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the walk, then with what hiding parts of v does, then the strengths; and the status.
+
+    First what is under way is told, over the walk that is there.
+    """
     pipe, asked = state.pipeline(), Query(*query)
     if not str(asked.caption).strip():  # there is always something to walk through
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
+    yield gr.skip(), "", status(f"Looking inside the picture of seed {wanted.seeds[0]}\u2026", busy=True)
     seen = look_inside(pipe, wanted)
     used = seen.prepared.retrieval.shares
     shares = STRENGTHS if used and state.offers_memory() else ()
@@ -427,13 +437,18 @@ def build(compose: Compose) -> None:
     with gr.Tab("How it works", id="inside") as tab:
         html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            html.explain("Figure 2 of the paper, with the numbers of this very picture. Choose a step.")
-            open_ = html.run_button("Show my picture", "inside-run")
+            html.explain(
+                "Figure 2 of the paper, with the numbers of this very picture, worked out once when the tab is "
+                "opened. Choose a step."
+            )
+            open_ = html.run_button("Work it out again", "inside-run")
+            asked = gr.State("", time_to_live=STATE_SECONDS)
         seen = html.panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=html.script("inside.js"))
         faded = html.panel(elem_id="inside-fading")
         html.section("memory", "Swap the memory")
         html.explain("Same words, same noise. Whatever differs was the memory's doing.")
         run = html.run_button("Swap the memory", "controls-run")
         made = html.panel(note(CONTROLS_EMPTY), elem_id="controls-result")
-    compose.on([open_.click, tab.select], look, compose.whole_query, [seen, faded, "status"])
+    compose.on(tab.select, question, compose.whole_query, [asked], **html.BESIDE)
+    compose.on([open_.click, asked.change], look, compose.whole_query, [seen, faded, "status"])
     compose.on(run.click, exchange, compose.whole_query, [made, "status"])
