@@ -438,8 +438,8 @@ def build(compose: Compose) -> None:
         html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
             html.explain(
-                "Figure 2 of the paper, with the numbers of this very picture, worked out once when the tab is "
-                "opened. Choose a step."
+                "Figure 2 of the paper, with the numbers of this very picture, worked out once, when the tab "
+                "is opened. Choose a step."
             )
             open_ = html.run_button("Work it out again", "inside-run")
             asked = gr.State("", time_to_live=STATE_SECONDS)

@@ -198,11 +198,9 @@ class FairQueue(queueing.Queue):
         """
         if pressed and pressed.fn.api_visibility == "private" and not pressed.fn.collects_event_data:
             line = self.event_queue_per_concurrency_id[pressed.concurrency_id].queue
-            painted = self._painted() if pressed.concurrency_id == state.LONG else []
-            for event in [
-                each for each in [*line, *painted] if each.fn is pressed.fn and each is not pressed
-            ]:
-                if event.session_hash == pressed.session_hash and pressed in line:
+            runs = self._painted() if pressed.concurrency_id == state.LONG else []
+            for event in [each for each in [*line, *runs] if each.fn is pressed.fn and each.alive]:
+                if event.session_hash == pressed.session_hash and pressed in line and event is not pressed:
                     if event in line:
                         line.remove(pressed)
                         line.insert(line.index(event), pressed)
