@@ -56,7 +56,7 @@ REMEMBERED = 2_000
 """Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
 LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
 NO_FUNCTION = "no such function of this page: see the page's API documentation"
-GROUPS = (state.CONCURRENCY_ID, state.LONG)
+GROUPS = (state.CONCURRENCY_ID, state.LONG, state.FETCH)
 """Queue groups that Stop ends, and in which a visitor has a place."""
 SKIP = gr.skip()
 Shown = Mapping[gr.blocks.Block, Any]

@@ -14,7 +14,7 @@ from memdriven.explore.inside import hide, look_inside
 from memdriven.models.generator import Stage
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
-from memdriven.ui.html import image_uri
+from memdriven.ui.html import image_uri, wash
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
 
@@ -74,6 +74,15 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
         wanted = [float(each[row, 0, 0]) for each in (fusion.hidden, fusion.scale, fusion.shift)]
         assert all(abs(a - c) < 0.006 for a, c in zip((h, w, b), wanted, strict=True))
         assert abs(made - (wanted[0] * wanted[1] + wanted[2])) < 0.01
+    # Each map on the scale of all, or on its own.
+    common = page.locator(".md-account:visible .md-wash:visible").get_attribute("src")
+    page.locator("[data-by-scale=own]:visible").click()
+    page.wait_for_selector(".md-account:visible [data-scale=own] >> nth=0")
+    own = page.locator(".md-account:visible .md-wash:visible").get_attribute("src")
+    assert wash(fusion.moved, "memory", seen.most_moved) == common
+    assert wash(fusion.moved, "memory") == own
+    assert visitor.text(".md-account:visible .md-scale-of:visible").endswith(f"{fusion.moved.max():.3g}")
+    page.locator(".md-account:visible .md-picker").focus()
     before = sums(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
