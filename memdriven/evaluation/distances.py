@@ -357,7 +357,7 @@ def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[
     Images are uint8 (m, 3, s, s), rows (n,) say which of them; where one is negative, any image is returned.
     """
     parts = [
-        apply_view(draw_noise(seed, generator), images[row : row + 1].float())
+        apply_view(images[row : row + 1].float(), draw_noise(seed, generator).view)
         for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True)
     ]
     return torch.cat(parts).round().clamp(0, 255).to(torch.uint8)

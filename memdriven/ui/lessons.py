@@ -208,7 +208,7 @@ def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     draws = [pipe.noise(request, prepared.request.seeds[0] + step) for step in range(DRAWS)]
     rows = {
         "z alone": [draws[0]._replace(z=each.z) for each in draws],
-        "mirror and window alone": [draws[0]._replace(mirror=n.mirror, window=n.window) for n in draws],
+        "mirror and window alone": [draws[0]._replace(view=each.view) for each in draws],
     }
     shown, apart = thumbs(prepared.retrieval), []
     for name, noises in rows.items():
@@ -234,7 +234,7 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
         yield Ran(checked, None, "No reference took part.")
         return
     picture = output.images[0]
-    reference = as_seen(output.retrieval[0].image, pipe.noise(output.prepared.request, output.recipe.seed))
+    reference = as_seen(output.retrieval[0].image, output.views[0])
     traps = {
         "made": picture,
         "trap: its reference, turned round": ImageOps.mirror(reference.resize(picture.size)),
