@@ -26,7 +26,7 @@ from memdriven.data.images import to_tensor
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.distances import SUSPECT, percentile
 from memdriven.explore.compare import difference
-from memdriven.explore.inside import as_seen
+from memdriven.explore.inside import viewed
 from memdriven.explore.memory_map import Progress, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.models.noise import WHOLE, View, Window, apply_view
@@ -147,7 +147,7 @@ class CopySpace:
     def _likeness(self, output: PipelineOutput) -> tuple[float, float, float]:
         """Return layout, subject and surroundings beside the first reference, as the noise saw it."""
         picture, view = output.images[0], output.views[0]
-        reference = as_seen(output.retrieval[0].image, view)
+        reference = viewed(output.retrieval[0].image, view)
         first, second = _layout(_pyramid(torch.cat([_image(picture), _image(reference)])))
         layout = percentile((first - second).norm()[None].double(), self.pairs)
         strong = apply_view(output.prepared.v.float().cpu(), view)[0].norm(dim=0)  # (16, 16)

@@ -120,7 +120,7 @@ def hide(pipe: MemoryDrivenPipeline, seen: Inside) -> Inside:
     return replace(seen, hidden=tuple(parts))
 
 
-def as_seen(image: Image.Image, view: View) -> Image.Image:
+def viewed(image: Image.Image, view: View) -> Image.Image:
     """Return a reference's image as its features are seen: in the window, then mirrored."""
     if view.window != WHOLE:
         x, y, side = (share * image.width for share in view.window)

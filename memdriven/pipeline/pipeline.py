@@ -251,10 +251,10 @@ class MemoryDrivenPipeline:
         Any part of `prepared` may be replaced; `seed` is of the noise, or the noise itself.
         """
         noise = seed if isinstance(seed, Noise) else self.noise(prepared.request, seed)
-        generator, (sentence, words) = self.checkpoint.generator, prepared.text
+        generator, (sentence, condition) = self.checkpoint.generator, prepared.text
         with self.turn, torch.inference_mode():
             c, _, _ = generator.augment(sentence, noise.epsilon)
-            stages = generator.stages(noise.z, c, words, apply_view(prepared.v, noise.view))
+            stages = generator.stages(noise.z, c, condition, apply_view(prepared.v, noise.view))
         for _ in self.resolutions:
             with self.turn, torch.inference_mode(), repeatable():
                 stage = next(stages)
@@ -274,7 +274,7 @@ class MemoryDrivenPipeline:
             images: list[Tensor] = self.checkpoint.generator(
                 torch.cat([noise.z for noise in noises]),
                 torch.cat([each.text.sentence for each in of]),
-                torch.cat([each.text.words for each in of]),
+                torch.cat([each.text.condition for each in of]),
                 torch.cat([apply_view(each.v, noise.view) for noise, each in zip(noises, of, strict=True)]),
                 torch.cat([noise.epsilon for noise in noises]),
                 stages,

@@ -18,7 +18,7 @@ from PIL import Image
 
 from memdriven.explore.compare import WRONG, Row, across, least_alike
 from memdriven.explore.critic import contents, load_critic
-from memdriven.explore.inside import BLOCKS, PLACES, Fusion, Inside, as_seen, hide, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, Fusion, Inside, hide, look_inside, viewed
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted, percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -335,7 +335,7 @@ def _reference(seen: Inside) -> Image.Image:
     """Return the first reference's image as the noise lets it be seen; grey where there is none."""
     if not len(seen.prepared.retrieval):
         return Image.new("RGB", (64, 64), (128, 128, 128))
-    return as_seen(seen.prepared.retrieval[0].image, seen.noise.view)
+    return viewed(seen.prepared.retrieval[0].image, seen.noise.view)
 
 
 def _numbers(seen: Inside) -> dict[str, Any]:

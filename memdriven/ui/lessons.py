@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter, ImageOps
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.explore.compare import carries, cosines, difference, least_alike, mean_difference, painted
 from memdriven.explore.critic import contents
-from memdriven.explore.inside import BLOCKS, PLACES, as_seen, hide, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, hide, look_inside, viewed
 from memdriven.numbers import is_whole, parse_json, percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
@@ -234,7 +234,7 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
         yield Ran(checked, None, "No reference took part.")
         return
     picture = output.images[0]
-    reference = as_seen(output.retrieval[0].image, output.views[0])
+    reference = viewed(output.retrieval[0].image, output.views[0])
     traps = {
         "made": picture,
         "trap: its reference, turned round": ImageOps.mirror(reference.resize(picture.size)),

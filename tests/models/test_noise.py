@@ -12,7 +12,7 @@ import torch
 from PIL import ImageOps
 from torch.nn import functional as F
 
-from memdriven.evaluation.distances import as_seen
+from memdriven.evaluation.distances import viewed_references
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
 from memdriven.models.noise import WHOLE, View, apply_view, draw_noise, draw_windows
@@ -146,7 +146,7 @@ def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
 def test_the_copy_check_cuts_a_memory_as_the_noise_did(zooming: MemoryDrivenPipeline) -> None:
     generator = zooming.checkpoint.generator
     images = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
-    seen = as_seen(generator, images.to(torch.uint8), torch.tensor([2, -1]), [5, 6])
+    seen = viewed_references(generator, images.to(torch.uint8), torch.tensor([2, -1]), [5, 6])
     wanted = apply_view(images[2:].float(), draw_noise(5, generator).view)
     assert seen.shape == (2, 3, 16, 16)
     torch.testing.assert_close(seen[:1].float(), wanted.round())
@@ -204,7 +204,9 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
         own = v(mirroring.bank.index_of(out.neighbours[0].id))[None]
         noise = draw_noise(seed, generator)
         with torch.inference_mode():
-            whole = generator(noise.z, text.sentence, text.words, own.flip(3) if flip else own, noise.epsilon)
+            whole = generator(
+                noise.z, text.sentence, text.condition, own.flip(3) if flip else own, noise.epsilon
+            )
         other = to_picture(whole.images[-1])
         gap = torch.tensor(list(made.tobytes())).sub(torch.tensor(list(other.tobytes())))
         assert gap.abs().max() <= 1

@@ -58,7 +58,7 @@ def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
     captions = fading.bank.items[row].captions
     mean = torch.stack([named(caption) for caption in captions]).mean(0)
     assert not torch.allclose(mean, own)
-    moved = prepared.text.words[0, -len(own) :]
+    moved = prepared.text.condition[0, -len(own) :]
     torch.testing.assert_close(moved, own + 1.5 * (own - mean), atol=1e-5, rtol=1e-4)
 
 
