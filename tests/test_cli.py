@@ -249,9 +249,10 @@ def test_a_checkpoint_is_given_in_one_way_everywhere(name: str, capsys: pytest.C
         "retrieve": ["a bird"],
         "evaluate": ["--dataset", "a"],
         "info": [],
+        "copy-critic": ["--run", "a"],
     }[name]
     assert parsed(name, *more, "--checkpoint", "x")["checkpoint"] == Path("x")
-    if name in ("evaluate", "info", "build-memory"):
+    if name in ("evaluate", "info", "build-memory", "copy-critic"):
         assert parsed(name, "x", *more)["checkpoint"] == Path("x")
         with pytest.raises(SystemExit):
             parsed(name, "--help")

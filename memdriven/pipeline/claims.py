@@ -279,11 +279,11 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
         return ()
     said: list[tuple[Pair, Said]] = [(pair, "named") for pair in named.claims]
     if attributes.reader is not None:
-        told = {attribute for attribute, _ in (*named.claims, *named.denied)}
+        settled = {attribute for attribute, _ in (*named.claims, *named.denied)}
         expected = attributes.reader.attribute_probs(text)[0]
         for (attribute, values), row in zip(attributes.values.items(), expected, strict=True):
             share, value = row[: len(values)].max(dim=0)
-            if attribute not in told and float(share) > IMPLIED:
+            if attribute not in settled and float(share) > IMPLIED:
                 said.append(((attribute, values[int(value)]), "implied"))
     said += [(pair, "denied") for pair in named.denied]
     shown = attributes.head(pixels.maps((image.float() + 1) / 2))[0].softmax(dim=1)
@@ -313,7 +313,7 @@ def score_pictures(checkpoint: Checkpoint, named: Named, text: TextFeatures, ima
     """
     attributes = checkpoint.attributes
     with repeatable():
-        (regions, _), maps = checkpoint.damsm.look((images + 1) / 2)
+        (regions, _), maps = checkpoint.damsm.encode_images((images + 1) / 2)
         scores = matching_scores(text.words, text.mask, regions)[:, 0]
         if maps is not None and attributes is not None and named.claims:
             values = attributes.values

@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter, ImageOps
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.explore.compare import carries, cosines, difference, least_alike, mean_difference, painted
 from memdriven.explore.critic import contents
-from memdriven.explore.inside import BLOCKS, PLACES, as_seen, hide, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, hide, look_inside, viewed
 from memdriven.numbers import is_whole, parse_json, percent
 from memdriven.pipeline.claims import by_thing
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -210,7 +210,7 @@ def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     draws = [pipe.noise(request, prepared.request.seeds[0] + step) for step in range(DRAWS)]
     rows = {
         "z alone": [draws[0]._replace(z=each.z) for each in draws],
-        "mirror and window alone": [draws[0]._replace(mirror=n.mirror, window=n.window) for n in draws],
+        "mirror and window alone": [draws[0]._replace(view=each.view) for each in draws],
     }
     shown, apart = thumbs(prepared.retrieval), []
     for name, noises in rows.items():
@@ -236,7 +236,7 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
         yield Ran(checked, None, "No reference took part.")
         return
     picture = output.images[0]
-    reference = as_seen(output.retrieval[0].image, pipe.noise(output.prepared.request, output.recipe.seed))
+    reference = viewed(output.retrieval[0].image, output.views[0])
     traps = {
         "made": picture,
         "trap: its reference, turned round": ImageOps.mirror(reference.resize(picture.size)),

@@ -196,10 +196,11 @@ def _actions(output: PipelineOutput) -> str:
     """Return seed and view of a finished picture, and what can be done with it."""
     recipe, side = output.recipe, output.images[0].width
     facts = [("md-seed", html.seed_words(recipe.seed, len(recipe.variations)))]
-    if any(output.mirrored[:1]):
-        facts.append(("md-view", "memory mirrored"))
-    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
-        facts.append(("md-view", f"memory cropped to {percent(output.windows[0][2])}"))
+    for view in output.views[:1]:
+        if view.mirrored:
+            facts.append(("md-view", "memory mirrored"))
+        if view.window != WHOLE:
+            facts.append(("md-view", f"memory cropped to {percent(view.side)}"))
     facts.append(("md-side", f"{side} px"))
     name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
     acts = [tag("a", "Download PNG", href="#", download=name, class_="md-action")]
@@ -386,7 +387,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
     if act == "hold":
         noise = state.pipeline().noise(recipe, recipe.seed)
         said = status("The view is held: another seed changes z alone.")
-        return {**query.view(bool(noise.mirror), noise.window), "status": said}
+        return {**query.view(bool(noise.view.mirrored), noise.view.window), "status": said}
     new = steering.step(recipe.seed, recipe.variations)
     if act == "take" and isinstance(item, str) and in_bank(item):
         alone = replace(recipe, references=(Reference(item),))
