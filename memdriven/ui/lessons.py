@@ -19,6 +19,7 @@ from memdriven.explore.compare import carries, cosines, difference, least_alike,
 from memdriven.explore.critic import contents
 from memdriven.explore.inside import BLOCKS, PLACES, hide, look_inside, viewed
 from memdriven.numbers import is_whole, parse_json, percent
+from memdriven.pipeline.claims import by_thing
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, html, inside, state
@@ -168,9 +169,10 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     cells = []
     for name, each in (kinds | {"the wrong memory": replace(request, references=(far,))}).items():
         output = pipe(each)
-        said = [one.holds for one in (output.claims[0] if output.claims else ()) if one.said == "named"]
-        named, seen = len(said), sum(said)
-        told = tag("b", name) + (f": {seen} of the {named} named are seen" if named else "")
+        things = by_thing(output.prepared.retrieval.named, output.claims[0])
+        named, seen = len(things), sum(all(claim.holds for claim in thing) for thing in things)
+        # Without a memory there may be the colours, but no shape that they are seen on.
+        told = tag("b", name) + (f": {seen} of the {named} named are seen" if named and each.memory else "")
         used = thumbs(output.retrieval if each.memory else None)
         cells.append(figure(image_uri(output.images[0]), name, told) + used)
         yield Ran(row("md-draws", cells))
