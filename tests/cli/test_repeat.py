@@ -17,7 +17,7 @@ from memdriven.config import Config, from_dict, to_dict
 from memdriven.errors import ConfigError
 from memdriven.presets import PRESETS
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 WORK = Path("somewhere")
 
 
