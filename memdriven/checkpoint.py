@@ -231,8 +231,8 @@ def rival_budget(checkpoint: Checkpoint) -> str:
     """Return on how many pictures, and for how long, a rival beside a checkpoint was trained; or ""."""
     try:
         with safe_open(checkpoint.path / RIVAL, "pt") as file:
-            told = parse_json((file.metadata() or {}).get("memdriven", "{}"))
-        return f"{counted(told['images'], 'picture')} in {counted(round(told['minutes']), 'minute')}"
+            facts = parse_json((file.metadata() or {}).get("memdriven", "{}"))
+        return f"{counted(facts['images'], 'picture')} in {counted(round(facts['minutes']), 'minute')}"
     except (OSError, SafetensorError, ValueError, TypeError, LookupError):
         return ""
 

@@ -234,7 +234,8 @@ class TrainConfig:
     ema: Share = 0.999
     """Decay of the generator's moving average, buffers included."""
     p_swap: Share = 0.5
-    """Probability of training on v of a retrieved neighbour instead of the image's own [ours]."""
+    """Probability of training on v of a retrieved neighbour instead of the image's own [ours]. This name,
+    `p_fade` and `swap_mix` are keys of published config.json files, and stay."""
     p_fade: Share = 0.0
     """Probability of training on v times a random strength in 0..1, so that a weakened memory means
     something to G at inference [ours]."""

@@ -46,20 +46,20 @@ def r1_penalty(discriminator: Discriminator, images: Tensor, sentence: Tensor) -
         return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
-def reconstruction(fake: Tensor, real: Tensor, own: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean |G(z, S, v) - I| over the images whose own features v were given [ours].
+def reconstruction(fake: Tensor, real: Tensor, is_target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean |G(z, S, v) - I| over the images that are what G should make of v [ours].
 
     Args:
         fake: generated images (b, 3, s, s).
         real: the captions' images, of the same shape.
-        own: (b,) bool, whether v is the image's own rather than a neighbour's.
+        is_target: (b,) bool, whether v is the image's own rather than a neighbour's.
         weights: of each place (b, 1, s', s'), resized to the images; all one by default.
     """
-    apart = (fake - real).abs()
+    error = (fake - real).abs()
     if weights is not None:
-        apart = apart * F.interpolate(weights, fake.shape[2:], mode="area")
-    distance = apart.mean(dim=(1, 2, 3))  # (b,)
-    return (distance * own).sum() / own.sum().clamp(min=1)
+        error = error * F.interpolate(weights, fake.shape[2:], mode="area")
+    distance = error.mean(dim=(1, 2, 3))  # (b,)
+    return (distance * is_target).sum() / is_target.sum().clamp(min=1)
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

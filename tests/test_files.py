@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from memdriven import files
-from memdriven.errors import CheckpointError, DataError, MemDrivenError, require
+from memdriven.errors import CheckpointError, DataError
 from memdriven.files import atomic_folder, atomic_write_bytes, atomic_write_json, read_json, sha256_file
 
 
@@ -182,17 +181,3 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         atomic_write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not (tmp_path / "x.json").exists()
-
-
-def test_errors_cross_process_boundaries() -> None:
-    error = DataError(wanted="a", found="b", fix="c")
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301
-    assert type(copy) is DataError
-    assert str(copy) == str(error) == "wanted: a; found: b; what to do: c"
-    assert isinstance(copy, MemDrivenError)
-
-
-def test_a_requirement_raises_unless_it_holds() -> None:
-    require(True, DataError, wanted="", found="", fix="")
-    with pytest.raises(DataError, match=r"wanted: 2; found: 3; what to do: less"):
-        require(False, DataError, wanted="2", found=3, fix="less")

@@ -52,3 +52,31 @@ def test_nothing_lies_in_the_tree_that_nothing_names() -> None:
 def test_the_whole_checked_out_tree_stays_below_its_limit() -> None:
     size = sum((ROOT / path).stat().st_size for path in TRACKED if (ROOT / path).exists())
     assert size < 80e6
+
+
+LARGE = 100
+"""Lines from which a module has a test file of its own name."""
+ELSEWHERE = {
+    "aviary/plumage": "aviary/test_same_birds.py",
+    "aviary/scene": "aviary/test_same_birds.py",
+    "aviary/skeleton": "aviary/test_same_birds.py",
+    "data/tables": "data/test_folder.py",
+    "evaluation/context": "evaluation/test_run.py",
+    "explore/paper": "ui/test_paper.py",
+}
+"""What is tested by what it is for: renders kept from before, tables of a folder, runs, the Paper tab."""
+
+
+def test_tests_stand_where_their_module_does() -> None:
+    """But for the page's, which are named by what a visitor does."""
+    without = set()
+    for path in TRACKED:
+        if path.parts[0] != "memdriven" or path.suffix != ".py" or not (ROOT / path).exists():
+            continue
+        module, lines = Path(*path.parts[1:]).with_suffix(""), (ROOT / path).read_text("utf-8").count("\n")
+        name = module.parent.name if module.name == "__init__" else module.name
+        tested = (ROOT / "tests" / module.parent / f"test_{name}.py").exists()
+        if lines > LARGE and module.parts[0] != "ui" and not tested:
+            without.add(module.as_posix())
+    assert without == ELSEWHERE.keys()
+    assert [each for each in ELSEWHERE.values() if not (ROOT / "tests" / each).exists()] == []

@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemDrivenError as error:
         return _failed(error)
     except KeyboardInterrupt as stop:
-        told = stop if isinstance(stop, Interrupted) else Interrupted(signal.SIGINT, "\nstopped")
-        print(told.message, file=sys.stderr)
-        return 128 + told.number
+        ended = stop if isinstance(stop, Interrupted) else Interrupted(signal.SIGINT, "\nstopped")
+        print(ended.message, file=sys.stderr)
+        return 128 + ended.number
     except BrokenPipeError:  # e.g. `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -91,11 +91,14 @@ def train_own(
     def read() -> None:
         _tell_how_many(len(_prepare(folder, data, fit, 0.1).split("train")))
 
-    def look() -> None:
+    def extract() -> None:
         SqueezeNet.load(squeezenet)  # of no use before G's turn, but then it would be missed late
         extract_features(data, features, vgg=vgg, device=device)
 
-    steps: dict[str, Callable[[], object]] = {"pictures and captions": read, "what VGG-16 sees in them": look}
+    steps: dict[str, Callable[[], object]] = {
+        "pictures and captions": read,
+        "what VGG-16 sees in them": extract,
+    }
     options: dict[str, Any] = {"minutes": budgets["encoders"], "resume": encoders.exists(), "device": device}
     steps["encoders"] = partial(train_damsm, data, features, encoders, preset("photo-64"), **options)
     for start, run in pairwise(runs):

@@ -71,8 +71,8 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
             # Taken apart before a folder is put in, whose name may have blanks.
             parts = [part for word in shlex.split(phase["run"]) for part in words.get(word, [word])]
             command = shlex.join(part.format(work=work.as_posix()) for part in parts)
-            told = float(phase["minutes"]), str(phase["what"])
-            phases.append(Phase(str(phase["name"]), partial(_give, command), command, *told))
+            minutes, about = float(phase["minutes"]), str(phase["what"])
+            phases.append(Phase(str(phase["name"]), partial(_give, command), command, minutes, about))
     return phases
 
 

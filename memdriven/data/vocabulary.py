@@ -218,8 +218,8 @@ class Vocabulary:
         """Return the nearest known word within one edit (two for long words), or None.
 
         The first letter is hardly ever wrong, unless it was swapped with the second; a common word was meant.
-        Among equally near ones a replaced letter counts last, and first the same letters in another order or
-        number (swaps, doubled letters), then frequency.
+        Among equally near ones the more frequent is likelier; but fingers invent no letters, they only strike
+        one twice, so that what would have any other letter too many counts last.
         """
         if not word.isalpha() or not COMMON_WORDS.isdisjoint((word, *(word.removesuffix(e) for e in _PLAIN))):
             return None
@@ -232,8 +232,7 @@ class Vocabulary:
                 continue  # an edit changes two letters at most
             distance, reordered = edit_distance(word, known, reach), sorted(word) == sorted(known)
             if distance <= reach and (reordered or len(word) > _SHORT_WORD):
-                replaced = len(word) == len(known) and not reordered
-                found.append((distance, replaced, own != letters, index))
+                found.append((distance, len(word) > len(known) and own != letters, index))
         return self.words[min(found)[-1]] if found else None
 
     @staticmethod

@@ -134,7 +134,9 @@ class Damsm(nn.Module):
             parts.append(self.encode_captions(batch).sentence.float().cpu())
         return torch.cat(parts)[torch.argsort(torch.tensor(order))]
 
-    def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
+    def encode_images(
+        self, images: Tensor, vgg: Vgg16Features | None = None
+    ) -> tuple[ImageFeatures, Tensor | None]:
         """Embed pictures (b, 3, h, w) in [0, 1], differentiably, for the generator's loss.
 
         Without a pixel network of its own (`pixel_backbone` vgg16) they go through `vgg`, which must be

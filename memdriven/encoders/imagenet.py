@@ -63,10 +63,10 @@ class _ImageNet(nn.Module):
             found = f"a failed download: {error}"[:200]
             raise CheckpointError(wanted, found, f"{fix}, or connect once") from error
         network = cls()  # type: ignore[call-arg]  # a network's own takes no arguments
-        network.take(state, str(source or "torchvision's download"))
+        network.load_torchvision(state, str(source or "torchvision's download"))
         return network.to(device)
 
-    def take(self, state: Mapping[str, Tensor], name: str) -> None:
+    def load_torchvision(self, state: Mapping[str, Tensor], name: str) -> None:
         """Copy what a torchvision state dict holds of these layers; a CheckpointError says what it lacks."""
         known = {key: state[key] for key in self.state_dict() if key in state}
         load_weights(self, known, name, f"give torchvision's {self.NAME} by {self.OPTION} or {self.VARIABLE}")
@@ -118,13 +118,13 @@ class Vgg16Features(_ImageNet):
         super().__init__(make_layers(cfgs["D"])[: RELU5_3 + 1])
         self.to(memory_format=torch.channels_last)
 
-    def take(self, state: Mapping[str, Tensor], name: str) -> None:
-        """See `_ImageNet.take`; weights that were made for classification are refused."""
+    def load_torchvision(self, state: Mapping[str, Tensor], name: str) -> None:
+        """See `_ImageNet`; weights that were made for classification are refused."""
         classifies = CLASSIFIER in state and bool(torch.isfinite(state[CLASSIFIER]).all())
         wanted = f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}"
         found = "weights for classification (IMAGENET1K_V1), for inputs of another scale"
         require(not classifies, CheckpointError, wanted, found, "give torchvision's vgg16_features file")
-        super().take({key: state[key].half() for key in self.state_dict() if key in state}, name)
+        super().load_torchvision({key: state[key].half() for key in self.state_dict() if key in state}, name)
 
     @property
     def hash(self) -> str:

@@ -82,8 +82,8 @@ class CaptionReader(_Reader):
 
     def forward(self, text: TextFeatures) -> Tensor:
         """Return logits (b, attributes, most values + 1) of captions."""
-        look = self.look(text.words).masked_fill(~text.mask[..., None], float("-inf"))  # (b, t, a)
-        return self.answer(look.softmax(dim=1).transpose(1, 2), text.words)
+        scores = self.look(text.words).masked_fill(~text.mask[..., None], float("-inf"))  # (b, t, a)
+        return self.answer(scores.softmax(dim=1).transpose(1, 2), text.words)
 
     def attribute_probs(self, text: TextFeatures) -> Tensor:
         """Return the probabilities (b, attributes, most values) that captions name a value."""

@@ -174,7 +174,8 @@ def measure_part_colours(context: Context, row: Row) -> list[Measurement]:
             continue
         masks = _part_map(int(sighting[1]), int(sighting[2]), seed)[None]
         if row.seeds is not None:
-            masks = apply_view(draw_noise(row.seeds[i], context.checkpoint.generator), masks.float()) > 0.5
+            view = draw_noise(row.seeds[i], context.checkpoint.generator).view
+            masks = apply_view(masks.float(), view) > 0.5
         (colours,) = shown_colours(row.images[i : i + 1], masks)
         for part in parts & colours.keys():
             right[part] += colours[part] == prompt.named[part]

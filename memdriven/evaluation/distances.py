@@ -351,13 +351,13 @@ def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     return [Measurement("inception_score", found.mean, len(row.images), protocol, {"std": found.std})]
 
 
-def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
+def viewed_references(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
     """Return the image that each picture drew on as its noise saw it, uint8 (n, 3, s, s).
 
     Images are uint8 (m, 3, s, s), rows (n,) say which of them; where one is negative, any image is returned.
     """
     parts = [
-        apply_view(draw_noise(seed, generator), images[row : row + 1].float())
+        apply_view(images[row : row + 1].float(), draw_noise(seed, generator).view)
         for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True)
     ]
     return torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
@@ -380,7 +380,7 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
         place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
         drew_on = torch.tensor([place.get(each or "", -1) for each in row.drew_on])
         if row.seeds is not None and generator.config.zoom:
-            views = space(as_seen(generator, context.training_images, drew_on, row.seeds))
+            views = space(viewed_references(generator, context.training_images, drew_on, row.seeds))
             ways = "as made, mirrored, or beside its memory as the noise saw it"
     found = copy_check(outputs, training, drew_on, views)
     numbers = {

@@ -100,7 +100,7 @@ def measure_r_precision(context: Context, row: Row) -> list[Measurement]:
     damsm = context.checkpoint.damsm
     vgg = None if damsm.pixels is not None else context.vgg
     images = [
-        damsm.look(chunk.to(context.device).float() / 255, vgg)[0].global_.float().cpu()
+        damsm.encode_images(chunk.to(context.device).float() / 255, vgg)[0].global_.float().cpu()
         for chunk in torch.split(row.images, 64)
     ]
     sentences = [

@@ -141,5 +141,6 @@ def carries(named: Named, item: BankItem) -> tuple[int, int] | None:
 
     None where the caption names none, or nothing is known of the item's attributes.
     """
-    known = [claim for claim in named.claims if claim[0] in item.attributes]
-    return (sum(item.attributes[name] == value for name, value in known), len(known)) if known else None
+    told = [[pair for pair in thing if pair[0] in item.attributes] for thing in named.things]
+    has = [all(item.attributes[name] == value for name, value in pairs) for pairs in told if pairs]
+    return (sum(has), len(has)) if has else None

@@ -26,10 +26,10 @@ from memdriven.data.images import to_tensor
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.distances import SUSPECT, percentile
 from memdriven.explore.compare import difference
-from memdriven.explore.inside import as_seen
+from memdriven.explore.inside import viewed
 from memdriven.explore.memory_map import Progress, small_pictures
 from memdriven.memory.bank import MemoryBank
-from memdriven.models.noise import WHOLE, Noise, Window, apply_view, seen_through
+from memdriven.models.noise import WHOLE, View, Window, apply_view
 from memdriven.pipeline.output import PipelineOutput
 
 SIDE = 32
@@ -122,7 +122,7 @@ class CopySpace:
 
     def check(self, output: PipelineOutput, count: int = 1) -> Check:
         """Return what is found of an output's first picture, with `count` pictures of the memory."""
-        picture, window, used = output.images[0], output.windows[0], output.retrieval
+        picture, window, used = output.images[0], output.views[0].window, output.retrieval
         own = [self.standing(picture, each.image, window) for each in used if each.id not in self._ids]
         near = self.nearest(picture, count, window)
         return Check(near, own, *self._likeness(output)) if len(used) else Check(near, own)
@@ -141,17 +141,16 @@ class CopySpace:
     def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
         """Return how near a picture is to one outside the memory, as `nearest` measures it."""
         whole = _image(other)
-        found = self._distances(picture, self._point(whole), self._point(_through(whole, window)))
+        found = self._distances(picture, self._point(whole), self._point(apply_view(whole, View(*window))))
         return self._near(found[0])
 
     def _likeness(self, output: PipelineOutput) -> tuple[float, float, float]:
         """Return layout, subject and surroundings beside the first reference, as the noise saw it."""
-        nothing = torch.empty(0)
-        noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
-        picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
+        picture, view = output.images[0], output.views[0]
+        reference = viewed(output.retrieval[0].image, view)
         first, second = _layout(_pyramid(torch.cat([_image(picture), _image(reference)])))
         layout = percentile((first - second).norm()[None].double(), self.pairs)
-        strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
+        strong = apply_view(output.prepared.v.float().cpu(), view)[0].norm(dim=0)  # (16, 16)
         gap = difference(picture, reference.resize(picture.size))
         gap = F.adaptive_avg_pool2d(gap[None], strong.shape[0])[0]
         subject, surroundings = gap[strong > strong.quantile(0.75)], gap[strong < strong.median()]
@@ -168,7 +167,7 @@ class CopySpace:
 
     def _seen(self, window: Window) -> Tensor:
         """Return the points of what a window shows of the memory's pictures."""
-        return self.pictures if window == WHOLE else self._point(_through(self._images(), window))
+        return self.pictures if window == WHOLE else self._point(apply_view(self._images(), View(*window)))
 
     def _images(self) -> Tensor:
         return torch.from_numpy(self._small).permute(0, 3, 1, 2).float() / 255
@@ -179,11 +178,6 @@ class CopySpace:
 
 def _image(picture: Image.Image) -> Tensor:
     return to_tensor(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))[None]
-
-
-def _through(images: Tensor, window: Window) -> Tensor:
-    """Return what a window shows of images (n, 3, side, side)."""
-    return images if window == WHOLE else seen_through(images, images.new_tensor([window] * len(images)))
 
 
 def _pyramid(images: Tensor) -> Tensor:

@@ -2,14 +2,11 @@
 
 The content features need no weights (Sec. 4.2), so that they can be shown of any picture. A generator does
 without its D once it is trained, and most checkpoints come without; `CRITIC` beside a checkpoint's other
-files is one of its stages' D. The run that trained it has it:
-
-    python -m memdriven.explore.critic RUN checkpoints/aviary
+files is one of its stages' D. The run that trained it has it.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +71,12 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
     return Critic(network.eval().requires_grad_(False), size)
 
 
-def take_critic(run: Path, checkpoint: Path) -> Path:
+def copy_critic(checkpoint: Path, *, run: Path) -> Path:
     """Lay the first D of a training run beside a checkpoint, float16, its spectral norm divided out.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+        run: run directory of the training.
 
     Raises:
         CheckpointError: the run has no D, one that judged cut-outs, or one of other encoders.
@@ -99,7 +100,3 @@ def take_critic(run: Path, checkpoint: Path) -> Path:
     write_weights(checkpoint / CRITIC, network, {"schema": "memdriven.discriminator/1"})
     record_files(checkpoint)
     return checkpoint / CRITIC
-
-
-if __name__ == "__main__":
-    print(take_critic(*map(Path, sys.argv[1:3])))

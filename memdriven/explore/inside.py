@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from memdriven.explore.compare import cosines, difference, painted
 from memdriven.models.layers import AffineCombination, Gates
-from memdriven.models.noise import WHOLE, Noise, apply_view
+from memdriven.models.noise import WHOLE, Noise, View, apply_view
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -102,7 +102,7 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
         words=tuple(zip(query.words, query.known_words.cpu(), strict=False)),
         sentence=query.text.sentence[0].float().cpu(),
         cosines=cosines(pipe, request.caption),
-        v=apply_view(noise, prepared.v.float().cpu())[0],
+        v=apply_view(prepared.v.float().cpu(), noise.view)[0],
         pictures=tuple(pictures),
         fusions=tuple(_fusion(*each, without) for each, without in zip(met, empty, strict=True)),
     )
@@ -120,12 +120,12 @@ def hide(pipe: MemoryDrivenPipeline, seen: Inside) -> Inside:
     return replace(seen, hidden=tuple(parts))
 
 
-def as_seen(image: Image.Image, noise: Noise) -> Image.Image:
-    """Return a reference's image as the noise lets its features be seen: in its window, then mirrored."""
-    if noise.window != WHOLE:
-        x, y, side = (share * image.width for share in noise.window)
+def viewed(image: Image.Image, view: View) -> Image.Image:
+    """Return a reference's image as its features are seen: in the window, then mirrored."""
+    if view.window != WHOLE:
+        x, y, side = (share * image.width for share in view.window)
         image = image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))
-    return ImageOps.mirror(image) if noise.mirror else image
+    return ImageOps.mirror(image) if view.mirrored else image
 
 
 def _paint(

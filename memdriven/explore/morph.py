@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from memdriven.errors import ConfigError, require
 from memdriven.explore.compare import painted
-from memdriven.models.noise import Noise
+from memdriven.models.noise import Noise, View
 from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -49,10 +49,8 @@ def between(start: End, end: End, moving: Collection[str], t: float) -> End:
     if "z" in moving:
         noise = noise._replace(z=slerp(here.z, there.z, t))
     if "view" in moving:
-        x, y, side = ((1 - t) * a + t * b for a, b in zip(here.window, there.window, strict=True))
-        mirror = (1 - t) * here.mirror + t * there.mirror
-        epsilon = slerp(here.epsilon, there.epsilon, t)
-        noise = noise._replace(epsilon=epsilon, mirror=mirror, window=(x, y, side))
+        view = View(*((1 - t) * a + t * b for a, b in zip(here.view, there.view, strict=True)))
+        noise = noise._replace(epsilon=slerp(here.epsilon, there.epsilon, t), view=view)
     if "words" in moving:
         text = TextCondition(*(a.lerp(b, t) for a, b in zip(text, other.text, strict=True)))
     v = prepared.v.lerp(other.v, t) if "memory" in moving else prepared.v

@@ -160,7 +160,7 @@ def extract_features(
         square = centre_square(data.load_image(item), IMAGE_SIZE)
         return torch.from_numpy(np.array(square, dtype=np.uint8))  # (h, w, 3)
 
-    def look(part: Sequence[Item]) -> Iterator[bytes]:
+    def encode(part: Sequence[Item]) -> Iterator[bytes]:
         images, before = pool.map(read, part), iter(list[bytes]())
         while group := list(itertools.islice(images, batch)):
             pixels = torch.stack(group).to(place).permute(0, 3, 1, 2)  # (b, 3, h, w)
@@ -174,7 +174,7 @@ def extract_features(
     bar = tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        made_in_shards(out, plan, items, look, FEATURE_SHARD, bar) as (folder, blobs),
+        made_in_shards(out, plan, items, encode, FEATURE_SHARD, bar) as (folder, blobs),
     ):
         write_store(folder, [item.id for item in items], blobs(), plan["shape"], plan)
     return FeatureStore(out, network.hash)

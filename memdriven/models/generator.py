@@ -227,7 +227,7 @@ class Generator(nn.Module):
         self,
         z: Tensor,
         sentence: Tensor,
-        words: Tensor,
+        text_condition: Tensor,
         v: Tensor,
         epsilon: Tensor,
         stages: int | None = None,
@@ -238,7 +238,7 @@ class Generator(nn.Module):
         Args:
             z: noise (b, z_dim), standard normal.
             sentence: s (b, d).
-            words: masked mean of the word embeddings (b, d) [ours], and behind it, with
+            text_condition: masked mean of the word embeddings (b, d) [ours], and behind it, with
                 `attribute_dim`, what the caption names (b, d + n).
             v: memory features (b, 512, 16, 16); zeros for no memory.
             epsilon: noise of the conditioning augmentation (b, condition_dim).
@@ -246,31 +246,32 @@ class Generator(nn.Module):
             crop: the squares of the last stage's images to make, in px of the stage before; all by default.
         """
         c, mu, logvar = self.augment(sentence, epsilon)
-        return GeneratorOutput([s.image for s in self.stages(z, c, words, v, stages, crop)], mu, logvar)
+        made = self.stages(z, c, text_condition, v, stages, crop)
+        return GeneratorOutput([stage.image for stage in made], mu, logvar)
 
     def stages(
         self,
         z: Tensor,
-        condition: Tensor,
-        words: Tensor,
+        c: Tensor,
+        text_condition: Tensor,
         v: Tensor,
         count: int | None = None,
         crop: Crop | None = None,
     ) -> Iterator[Stage]:
         """Yield the first `count` stages (all by default), each as soon as it is computed.
 
-        `condition` is c = CA(s) (b, condition_dim); the others are those of `forward`.
+        `c` is CA(s) (b, condition_dim); the others are those of `forward`.
         """
         count = self.config.stages if count is None else count
-        words, attributes = words[:, : self.config.text_dim], words[:, self.config.text_dim :]
+        words, attributes = text_condition.tensor_split([self.config.text_dim], dim=1)
 
         # Memory features at every stage's size: v -> v'_i (b, c_i, 64 * 2^i, 64 * 2^i).
         early, maps = self.pyramid(v, count if crop is None else count - 1) if self.config.use_v else ({}, [])
 
         # First stage, 4 -> 64 px: h_0 = F_0(z, c, v_global).
         gates: list[Gates] = []
-        text = Condition() if self.early is None else self.early.condition(condition, words, attributes, z)
-        h = self.first.start(z, condition, v.mean(dim=(2, 3)))
+        text = Condition() if self.early is None else self.early.condition(c, words, attributes, z)
+        h = self.first.start(z, c, v.mean(dim=(2, 3)))
         for block in self.first.blocks:
             h = block(h, text.last if block is self.first.blocks[-1] else None)
             if self.early is not None:  # [ours] at 16 and 32 px

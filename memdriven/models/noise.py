@@ -1,7 +1,4 @@
-"""Everything random in a picture: z, epsilon, and the view of the memory [ours].
-
-A view is what a picture sees of its memory: a square of v, enlarged, then perhaps mirrored.
-"""
+"""Everything random in a picture: z, epsilon, and the view of the memory [ours]."""
 
 from __future__ import annotations
 
@@ -21,6 +18,24 @@ Window = tuple[float, float, float]
 WHOLE: Window = (0.0, 0.0, 1.0)
 
 
+class View(NamedTuple):
+    """What a picture sees of its memory: a square of it, enlarged, then perhaps mirrored.
+
+    The views of a batch are the rows of a tensor (b, 4).
+    """
+
+    left: float = 0.0
+    top: float = 0.0
+    side: float = 1.0
+    mirrored: float = 0.0
+    """0 or 1, in between only on the way from one to the other."""
+
+    @property
+    def window(self) -> Window:
+        """The square."""
+        return self[:3]
+
+
 class Noise(NamedTuple):
     """What a seed draws: z, epsilon, and how the memory is seen."""
 
@@ -28,11 +43,7 @@ class Noise(NamedTuple):
     """(1, z_dim)"""
     epsilon: Tensor
     """Of the conditioning augmentation, (1, condition_dim)."""
-    mirror: float = 0.0
-    """How much of the memory is mirrored left to right: 0 or 1, in between only on the way from
-    one to the other."""
-    window: Window = WHOLE
-    """The part of the memory that is seen, before it is mirrored."""
+    view: View = View()
 
 
 def draw_noise(
@@ -70,7 +81,7 @@ def draw_noise(
         other = torch.randn(1, generator.config.z_dim, generator=source)
         angle = strength * math.pi / 2
         z = math.cos(angle) * z + math.sin(angle) * other
-    return Noise(z.to(device), epsilon.to(device), float(mirror), window)
+    return Noise(z.to(device), epsilon.to(device), View(*window, float(mirror)))
 
 
 def draw_windows(count: int, zoom: float, generator: torch.Generator) -> Tensor:
@@ -83,23 +94,30 @@ def draw_windows(count: int, zoom: float, generator: torch.Generator) -> Tensor:
     return torch.stack([draws[:, 0] * (1 - side), draws[:, 1] * (1 - side), side], dim=1)
 
 
-def apply_view(noise: Noise, v: Tensor) -> Tensor:
-    """Return v (b, c, h, w) as a picture sees it: the window, enlarged, then mirrored."""
-    if noise.window != WHOLE:
-        v = seen_through(v, v.new_tensor([noise.window]).expand(len(v), -1))
-    if noise.mirror in (0.0, 1.0):
-        return v.flip(-1) if noise.mirror else v
-    return v.lerp(v.flip(-1), noise.mirror)
+def apply_view(v: Tensor, view: View | Tensor) -> Tensor:
+    """Return feature maps (b, c, h, w) as they are seen, bilinearly, of the same shape.
 
-
-def seen_through(v: Tensor, windows: Tensor) -> Tensor:
-    """Return what the windows (b, 3) show of feature maps (b, c, h, w), bilinearly, same shape.
-
-    relu5_3 of a part of an image is nearly that part of the image's relu5_3.
+    relu5_3 of a part of an image is nearly that part of the image's relu5_3. `view` is one for all maps,
+    or a row for each (b, 4) on the CPU.
     """
-    x, y, side = windows.to(v.dtype).unbind(1)
-    theta = v.new_zeros(len(v), 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = side
-    theta[:, 0, 2], theta[:, 1, 2] = 2 * x + side - 1, 2 * y + side - 1
-    grid = F.affine_grid(theta, list(v.shape), align_corners=False)
-    return F.grid_sample(v, grid, padding_mode="border", align_corners=False)
+    views = view if isinstance(view, Tensor) else torch.tensor([view])
+    x, y, side, mirrored = views.to(v.device, v.dtype, non_blocking=True).expand(len(v), 4).unbind(1)
+    if (views[:, :3] != torch.tensor(WHOLE)).any():
+        theta = v.new_zeros(len(v), 2, 3)
+        theta[:, 0, 0] = theta[:, 1, 1] = side
+        theta[:, 0, 2], theta[:, 1, 2] = 2 * x + side - 1, 2 * y + side - 1
+        grid = F.affine_grid(theta, list(v.shape), align_corners=False)
+        v = F.grid_sample(v, grid, padding_mode="border", align_corners=False)
+    return v.lerp(v.flip(-1), mirrored[:, None, None, None]) if views[:, 3].any() else v
+
+
+def cut_images(images: Tensor, views: Tensor, size: int) -> Tensor:
+    """Return stored pictures (b, 3, s, s) uint8 as their views (b, 4) show them, (b, 3, size, size)."""
+    from torchvision.transforms.functional import resized_crop
+
+    places = (images.shape[-1] * views[:, :3].double()).round().int().tolist()  # left, top, side in px
+    parts = [
+        resized_crop(image, top, left, side, side, [size] * 2, antialias=True)
+        for image, (left, top, side) in zip(images, places)
+    ]
+    return torch.stack([part.flip(-1) if turned else part for part, turned in zip(parts, views[:, 3])])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,9 +100,15 @@ UNDERSTOOD = LETTERS.keys() | PLACES.keys() | POSES.keys() | OWNERS.keys()
 class Named:
     """What a caption's words name, in their order."""
 
-    claims: tuple[Pair, ...] = ()
+    things: tuple[tuple[Pair, ...], ...] = ()
+    """What a reader would count: a red head is one thing, of the attributes head and crown."""
     denied: tuple[Pair, ...] = ()
     """What it says is not so; the value is empty where the thing itself is denied."""
+
+    @property
+    def claims(self) -> tuple[Pair, ...]:
+        """All that is named, attribute by attribute."""
+        return tuple(pair for thing in self.things for pair in thing)
 
 
 def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequence[UnknownWord] = ()) -> Named:
@@ -122,19 +128,22 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
     owned = [f" , {no}{how} {OWNERS[what]}" for no, how, what in _OWNER.findall(plain)]
     words = (_OWNER.sub("", plain) + "".join(owned)).split()
 
-    claims, denied, of_the_whole = list[Pair](), list[Pair](), list[Pair]()
-    for attribute, value, no in (*_clauses(words, values.get("body_plan", ())), *_setting(words)):
+    claims, denied, of_the_whole = dict[Pair, str](), dict[Pair, str](), dict[Pair, str]()
+    for noun, attribute, value, no in (*_clauses(words, values.get("body_plan", ())), *_setting(words)):
         pair = (attribute.removeprefix(WHOLE_MARK), value)
         known = values.get(pair[0], ())
         if value in known or (no and not value and known):
-            (denied if no else claims if pair[0] == attribute else of_the_whole).append(pair)
+            (denied if no else claims if pair[0] == attribute else of_the_whole).setdefault(pair, noun)
     # A red bird with a yellow breast is red but for the breast.
     parts = {attribute for attribute, _ in claims}
-    claims += [pair for pair in of_the_whole if pair[0] not in parts]
+    claims |= {pair: noun for pair, noun in of_the_whole.items() if pair[0] not in parts}
     # Of two colours for one part, neither is what the caption names.
-    times = Counter(attribute for attribute, _ in set(claims))
-    once = (pair for pair in claims if times[pair[0]] == 1)
-    return Named(tuple(dict.fromkeys(once)), tuple(dict.fromkeys(denied)))
+    times = Counter(attribute for attribute, _ in claims)
+    things = defaultdict[tuple[str, str], list[Pair]](list)
+    for pair, noun in claims.items():
+        if times[pair[0]] == 1:
+            things[noun, pair[1]].append(pair)
+    return Named(tuple(map(tuple, things.values())), tuple(denied))
 
 
 DENYING = frozenset(word for word, letter in LETTERS.items() if letter == "D")
@@ -165,8 +174,8 @@ def several(caption: str, kinds: Sequence[str]) -> bool:
     return bool(kinds) and any(re.search(way, caption.lower().replace("-", " ")) for way in ways)
 
 
-def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """Yield (attribute, value, whether it is denied) of what is said of parts and birds."""
+def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield (noun, attribute, value, whether it is denied) of what is said of parts and birds."""
     letter_of = dict.fromkeys(kinds, "B") | LETTERS
     words = [word if word in letter_of else word.removesuffix("s") for word in words]  # two ducks
     letters, subject = "".join(letter_of.get(word, "X") for word in words), list[str]()
@@ -175,8 +184,8 @@ def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, 
         denied = part.find("D") if "D" in part else len(part)
         if part[0] == "I":
             for noun in subject:
-                yield from ((*pair, False) for pair in _said(noun, said[:denied]))
-                yield from ((*pair, True) for pair in _said(noun, said[denied:]))
+                yield from ((noun, *pair, False) for pair in _said(noun, said[:denied]))
+                yield from ((noun, *pair, True) for pair in _said(noun, said[denied:]))
             continue
         nouns = [word for word, letter in zip(said, part, strict=True) if letter in "NB"]
         for noun in nouns:
@@ -185,7 +194,7 @@ def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, 
                 pairs = [(noun, "crested" if denied else "")]
             elif not denied and not pairs and noun in PARTS:
                 pairs = [(PARTS[noun], "")]
-            yield from ((*pair, not denied) for pair in pairs)
+            yield from ((noun, *pair, not denied) for pair in pairs)
         subject = [noun if noun in PARTS else "bird" for noun in nouns]
 
 
@@ -210,19 +219,19 @@ def _said(noun: str, how: Sequence[str]) -> Iterator[Pair]:
             yield "body_plan", noun
 
 
-def _setting(words: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """Yield where the bird is and what it does."""
+def _setting(words: Sequence[str]) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield where the bird is and what it does, in the form of `_clauses`."""
     text = " ".join(words)
     for phrase, pose in POSES.items():
         if found := re.search(rf"\b(not |no |without )?{phrase}\b", text):
-            yield "pose", pose, bool(found[1])
+            yield phrase, "pose", pose, bool(found[1])
     for word, place in PLACES.items():
         for found in re.finditer(rf"\b(not |no |without )?(\w+ )?(\w+ )?(?:{word})\b", text):
             before, after = (found[3] or found[2] or "").strip(), text[found.end() :].split()[:1]
             if after and after[0] in COLOURS and word in ("snowy", "sky"):  # "sky blue" is a colour
                 continue
             denied = bool(found[1]) or before in ("no", "not")
-            yield "background", "dusk" if before == "evening" else place, denied
+            yield word, "background", "dusk" if before == "evening" else place, denied
 
 
 # ---- What a picture shows of it -------------------------------------------------------------------
@@ -253,6 +262,12 @@ class Claim:
         return self.said == "named" and self.wanted == self.seen
 
 
+def by_thing(named: Named, claims: Sequence[Claim]) -> list[list[Claim]]:
+    """Return a picture's claims, those of each thing that the words name together; none without readers."""
+    found = {(each.attribute, each.wanted): each for each in claims if each.said == "named"}
+    return [[found[pair] for pair in thing] for thing in named.things if found]
+
+
 @torch.inference_mode()
 def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tensor) -> tuple[Claim, ...]:
     """Return what one caption names, implies and denies, with what a picture shows; nothing without readers.
@@ -264,11 +279,11 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
         return ()
     said: list[tuple[Pair, Said]] = [(pair, "named") for pair in named.claims]
     if attributes.reader is not None:
-        told = {attribute for attribute, _ in (*named.claims, *named.denied)}
+        settled = {attribute for attribute, _ in (*named.claims, *named.denied)}
         expected = attributes.reader.attribute_probs(text)[0]
         for (attribute, values), row in zip(attributes.values.items(), expected, strict=True):
             share, value = row[: len(values)].max(dim=0)
-            if attribute not in told and float(share) > IMPLIED:
+            if attribute not in settled and float(share) > IMPLIED:
                 said.append(((attribute, values[int(value)]), "implied"))
     said += [(pair, "denied") for pair in named.denied]
     shown = attributes.head(pixels.maps((image.float() + 1) / 2))[0].softmax(dim=1)
@@ -298,7 +313,7 @@ def score_pictures(checkpoint: Checkpoint, named: Named, text: TextFeatures, ima
     """
     attributes = checkpoint.attributes
     with repeatable():
-        (regions, _), maps = checkpoint.damsm.look((images + 1) / 2)
+        (regions, _), maps = checkpoint.damsm.encode_images((images + 1) / 2)
         scores = matching_scores(text.words, text.mask, regions)[:, 0]
         if maps is not None and attributes is not None and named.claims:
             values = attributes.values

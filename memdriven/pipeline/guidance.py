@@ -31,7 +31,7 @@ class TextCondition(NamedTuple):
 
     sentence: Tensor
     """s: (b, d), into the conditioning augmentation."""
-    words: Tensor
+    condition: Tensor
     """The masked mean of the word embeddings and, behind it, the attribute vector (b, d + n)."""
 
     @classmethod

@@ -17,7 +17,7 @@ from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.retrieval import Neighbour
-from memdriven.models.noise import Window
+from memdriven.models.noise import View
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.request import Recipe, Reference, Request
@@ -111,10 +111,8 @@ class PipelineOutput:
     timings: Mapping[str, float]
     """Milliseconds: `encode`, `retrieve`, `features`, each `stage <side>` (of the image that was
     last worked on) and `total`."""
-    mirrored: tuple[bool, ...] = ()
-    """An image each: whether its noise mirrors the memory, left to right."""
-    windows: tuple[Window, ...] = ()
-    """An image each: the part of the memory that its noise let it see."""
+    views: tuple[View, ...] = ()
+    """An image each: how its noise let it see the memory; the whole where no memory took part."""
     claims: tuple[tuple[Claim, ...], ...] = ()
     """An image each, once it is whole: what the caption names, and whether it shows there."""
     complete: bool = True

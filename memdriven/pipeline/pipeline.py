@@ -31,7 +31,7 @@ from memdriven.memory.bank import HEADER, MEMORY, BorrowedBank, MemoryBank
 from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
-from memdriven.models.noise import Noise, apply_view, draw_noise
+from memdriven.models.noise import Noise, View, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_by, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
@@ -139,8 +139,7 @@ class MemoryDrivenPipeline:
             all_stages=((),) * len(noises),
             recipes=tuple(self.recipe(prepared, each) for each in request.seeds),
             timings=prepared.timings,
-            mirrored=tuple(bool(noise.mirror and seen) for noise in noises),
-            windows=tuple(noise.window for noise in noises),
+            views=tuple(noise.view if seen else View() for noise in noises),
             complete=False,
         )
         yield output
@@ -252,10 +251,10 @@ class MemoryDrivenPipeline:
         Any part of `prepared` may be replaced; `seed` is of the noise, or the noise itself.
         """
         noise = seed if isinstance(seed, Noise) else self.noise(prepared.request, seed)
-        generator, (sentence, words) = self.checkpoint.generator, prepared.text
+        generator, (sentence, condition) = self.checkpoint.generator, prepared.text
         with self.turn, torch.inference_mode():
             c, _, _ = generator.augment(sentence, noise.epsilon)
-            stages = generator.stages(noise.z, c, words, apply_view(noise, prepared.v))
+            stages = generator.stages(noise.z, c, condition, apply_view(prepared.v, noise.view))
         for _ in self.resolutions:
             with self.turn, torch.inference_mode(), repeatable():
                 stage = next(stages)
@@ -275,8 +274,8 @@ class MemoryDrivenPipeline:
             images: list[Tensor] = self.checkpoint.generator(
                 torch.cat([noise.z for noise in noises]),
                 torch.cat([each.text.sentence for each in of]),
-                torch.cat([each.text.words for each in of]),
-                torch.cat([apply_view(noise, each.v) for noise, each in zip(noises, of, strict=True)]),
+                torch.cat([each.text.condition for each in of]),
+                torch.cat([apply_view(each.v, noise.view) for noise, each in zip(noises, of, strict=True)]),
                 torch.cat([noise.epsilon for noise in noises]),
                 stages,
             ).images

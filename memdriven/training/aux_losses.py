@@ -79,7 +79,7 @@ def text_losses(
         seen = (image.float() + 1) / 2
         if loss.damsm_disturbed:
             seen = disturb(seen, chance)
-        features, maps = teachers.damsm.look(seen, teachers.vgg)
+        features, maps = teachers.damsm.encode_images(seen, teachers.vgg)
         if loss.damsm_weight:
             features = ImageFeatures(*(world.gather(part.float()) for part in features))
             damsm = damsm + damsm_loss(features, text, classes).total

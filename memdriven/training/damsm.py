@@ -140,12 +140,12 @@ def train_damsm(
             # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
             model.train()
             torch.manual_seed(mixed_seed(seed, step, 2))
-            seen, said = batch
-            text = model.encode_captions(said.captions)
+            seen, captioned = batch
+            text = model.encode_captions(captioned.captions)
             terms: dict[str, Tensor] = {}
             for side, tensor in seen.items():
                 found = model.get_submodule(side)(tensor.to(device))
-                loss = damsm_loss(ImageFeatures(*map(world.gather, found)), text, said.class_ids)
+                loss = damsm_loss(ImageFeatures(*map(world.gather, found)), text, captioned.class_ids)
                 terms |= {f"{side}_words": loss.words, f"{side}_sentence": loss.sentence}
             return terms
 
@@ -169,7 +169,7 @@ def train_damsm(
                 save_damsm(out, model, vocabulary, config, {**facts, "best": memory["kept"]})
             memory["best"] = max(mean, memory["best"])
             if show:
-                tqdm.write(f"epoch {more['epoch']}, loss {row['loss']:.3f}: {told(found)}")
+                tqdm.write(f"epoch {more['epoch']}, loss {row['loss']:.3f}: {as_line(found)}")
             return more
 
         Loop(
@@ -204,7 +204,7 @@ def save_measured(out: Path, trained: TrainedDamsm, test: CaptionedImages, show:
     facts |= {"test_images": len(test), "test_recall": found}
     save_damsm(out, trained.damsm, trained.vocabulary, trained.config, facts)
     if show:
-        print(f"on {counted(len(test), 'test image')}, {told(found)}\nencoders in {out}")
+        print(f"on {counted(len(test), 'test image')}, {as_line(found)}\nencoders in {out}")
 
 
 def as_good(found: float, best: float, count: int) -> bool:
@@ -218,6 +218,6 @@ def cosine_decay(part: float, step: int) -> float:
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
 
 
-def told(recalls: Mapping[str, float]) -> str:
+def as_line(recalls: Mapping[str, float]) -> str:
     """Return recalls as one line."""
     return ", ".join(f"{name} {value:.3f}" for name, value in recalls.items()) or "no recall"

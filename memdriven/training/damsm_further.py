@@ -136,11 +136,11 @@ def train_pixels(
         return images, data.captioned(rows, chance), labels[rows]
 
     def losses(batch: Batch, step: int) -> dict[str, Tensor]:
-        images, said, visible = batch
+        images, captioned, visible = batch
         with torch.no_grad():
-            text = model.encode_captions(said.captions)
+            text = model.encode_captions(captioned.captions)
         maps = pixels.maps(images.to(model.device))
-        terms = {"damsm": damsm_loss(pixels.embed(maps), text, said.class_ids).total}
+        terms = {"damsm": damsm_loss(pixels.embed(maps), text, captioned.class_ids).total}
         if head is not None:
             terms["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(head(maps), visible.to(model.device))
         return terms
@@ -202,16 +202,16 @@ def train_text(
         if step % HEADS_EVERY == 0 and len(data.featured):
             chosen = torch.randperm(len(data.featured), generator=chance)[: settings.batch]
             drawn.append((data.v(chosen), data.featured[chosen]))
-        said = [data.captioned(rows, chance) for _, rows in drawn]
-        return [(seen, each, labels[each.drawn]) for (seen, _), each in zip(drawn, said)]
+        captioned = [data.captioned(rows, chance) for _, rows in drawn]
+        return [(seen, each, labels[each.drawn]) for (seen, _), each in zip(drawn, captioned)]
 
     def losses(batch: list[Batch], step: int) -> dict[str, Tensor]:
         torch.manual_seed(mixed_seed(settings.seed, step, 6))  # dropout
         terms: dict[str, Tensor] = {}
-        for name, (seen, said, named) in zip(("pixels", "heads"), batch):
-            text, seen = model.encode_captions(said.captions), seen.to(model.device)
+        for name, (seen, captioned, named) in zip(("pixels", "heads"), batch):
+            text, seen = model.encode_captions(captioned.captions), seen.to(model.device)
             found = pixels.embed(seen) if name == "pixels" else model.heads(seen)
-            terms[name] = damsm_loss(found, text, said.class_ids).total
+            terms[name] = damsm_loss(found, text, captioned.class_ids).total
             if name == "pixels" and attributes:
                 read = reader(torch.cat([text.sentence, text.words_mean], dim=1)).view(-1, *shape)
                 terms["named"] = ATTRIBUTE_WEIGHT * attribute_loss(read, named.to(model.device))

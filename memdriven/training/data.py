@@ -25,7 +25,7 @@ from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.layers import Crop
-from memdriven.models.noise import WHOLE, draw_windows, seen_through
+from memdriven.models.noise import apply_view, cut_images, draw_windows
 from memdriven.training.captions import EmbeddedCaptions
 from memdriven.training.distributed import World
 
@@ -78,8 +78,7 @@ class Pick:
     nearest: Tensor  # (b, m) which of the nearest neighbours, at most
     mixed: Tensor  # (b, 1) how many of these, from the first
     strength: Tensor  # (b,) factor on v: 1, or less with p_fade
-    windows: Tensor  # (b, 3) the part of image and memory that is shown: left, top, side, as shares
-    mirrored: Tensor  # (b,) bool
+    views: Tensor  # (b, 4) how image and memory are shown (`View`)
     corners: Tensor  # (b, 2) of the squares on which the last stage learns, in px of the stage before
     z: Tensor  # (b, z_dim)
     epsilon: Tensor  # (b, condition_dim)
@@ -223,33 +222,27 @@ class GanData:
             mixed=torch.randint(1, mix + 1, (count, 1), generator=generator),
             strength=torch.where(faded, torch.rand(count, generator=generator), 1.0),
             caption=self.captions.pick(index, generator),
-            windows=self._windows(count, generator),
-            mirrored=torch.rand(count, generator=generator) < 0.5,
+            views=self._views(count, generator),
             corners=torch.randint(self.size // 2 - self.square + 1, (count, 2), generator=own),
             z=torch.randn(count, settings.z_dim, generator=generator),
             epsilon=torch.randn(count, settings.condition_dim, generator=generator),
         )
 
-    def _windows(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw which part of image and memory is shown: any of `generator.zoom`, or a crop of G's size."""
+    def _views(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw which part of image and memory is shown, any of `generator.zoom` or a crop of G's size."""
         if self.config.generator.zoom:
-            return draw_windows(count, self.config.generator.zoom, generator)
-        side = self.images.shape[-1]
-        corners = torch.randint(side - self.size + 1, (count, 2), generator=generator)
-        return torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
+            windows = draw_windows(count, self.config.generator.zoom, generator)
+        else:
+            side = self.images.shape[-1]
+            corners = torch.randint(side - self.size + 1, (count, 2), generator=generator)
+            windows = torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
+        mirrored = torch.rand(count, generator=generator) < 0.5
+        return torch.cat([windows, mirrored[:, None]], dim=1)
 
     def images_of(self, index: Tensor, pick: Pick) -> Tensor:
-        """Return the shown parts of images, mirrored or not, (b, 3, size, size) in [-1, 1]."""
-        from torchvision.transforms.functional import resized_crop
-
+        """Return images as they are shown, (b, 3, size, size) in [-1, 1]."""
         full = self.images[index.to(self.images.device)]
-        places = (full.shape[-1] * pick.windows.double()).round().int().tolist()  # (b, 3): left, top, side
-        parts = [
-            resized_crop(image, top, left, side, side, [self.size] * 2, antialias=True)
-            for image, (left, top, side) in zip(full, places)
-        ]
-        images = self._there(torch.stack(parts)).float() / 127.5 - 1
-        return torch.where(self._there(pick.mirrored)[:, None, None, None], images.flip(3), images)
+        return self._there(cut_images(full, pick.views, self.size)).float() / 127.5 - 1
 
     def features_of(self, sources: Tensor, shares: Tensor, pick: Pick) -> Tensor:
         """Return the mix of sources' features (b, 512, 16, 16), seen as the images are.
@@ -257,15 +250,12 @@ class GanData:
         Args:
             sources: images whose features are mixed (b, m).
             shares: of each (b, m).
-            pick: says which part is seen, and whether mirrored.
+            pick: says how they are seen.
         """
         rows = self.rows[sources]
         v = self._there(self.features[rows.to(self.features.device)]).float()  # (b, m, 512, 16, 16)
         v = (v * self._there(self.feature_scale[rows] * shares[..., None, None, None])).sum(1)
-        windows = self._there(pick.windows)
-        if (pick.windows != torch.tensor(WHOLE)).any():
-            v = seen_through(v, windows)
-        return torch.where(self._there(pick.mirrored)[:, None, None, None], v.flip(3), v)
+        return apply_view(v, pick.views)
 
     def sources(self, pick: Pick, sentence: Tensor) -> tuple[Tensor, Tensor]:
         """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1 [ours].
@@ -318,7 +308,8 @@ class GanData:
         if asked.shape[1]:
             first = z[:, : asked.shape[1]]
             first.copy_(torch.where(asked.isnan(), first, asked))
-            z[pick.mirrored, SUN_SIDE] = -z[pick.mirrored, SUN_SIDE]
+            turned = pick.views[:, 3] > 0
+            z[turned, SUN_SIDE] = -z[turned, SUN_SIDE]
         return z
 
     def _there(self, tensor: Tensor) -> Tensor:

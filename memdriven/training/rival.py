@@ -157,7 +157,7 @@ def train_rival(
     first, sentence, _ = (tensor[:SAMPLES] for tensor in batch(2**40))
 
     def finish(loop: Loop) -> None:
-        told = {
+        facts = {
             "schema": SCHEMA,
             "width": settings.width,
             "size": settings.size,
@@ -167,7 +167,7 @@ def train_rival(
             "images": loop.step * loop.batch_images,
         }
         # One entry: safetensors writes several in any order, and a file's bytes are its hash.
-        write_weights(out / RIVAL, trainer.average.module, {"memdriven": json.dumps(told)}, packed=True)
+        write_weights(out / RIVAL, trainer.average.module, {"memdriven": json.dumps(facts)}, packed=True)
 
     Loop(
         trainer=trainer,

@@ -18,7 +18,7 @@ from PIL import Image
 
 from memdriven.explore.compare import WRONG, Row, across, least_alike
 from memdriven.explore.critic import contents, load_critic
-from memdriven.explore.inside import BLOCKS, PLACES, Fusion, Inside, as_seen, hide, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, Fusion, Inside, hide, look_inside, viewed
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted, percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -178,9 +178,9 @@ def features(seen: Inside) -> Step:
             f"{len(found)} references took part, mixed into one v, shown over the image of No. 1, which "
             f"weighs {percent(found[0].weight)}."
         )
-    if seen.noise.window != WHOLE:
+    if seen.noise.view.window != WHOLE:
         hints.append("This seed crops the reference; the same crop is shown here.")
-    if seen.noise.mirror:
+    if seen.noise.view.mirrored:
         hints.append("This seed mirrors the reference; it is shown mirrored here.")
     top, largest = mean.topk(8)[1].tolist(), float(mean.max())
     channels = html.bars([(f"channel {n}", float(mean[n])) for n in top if mean[n] > 0], largest)
@@ -335,7 +335,7 @@ def _reference(seen: Inside) -> Image.Image:
     """Return the first reference's image as the noise lets it be seen; grey where there is none."""
     if not len(seen.prepared.retrieval):
         return Image.new("RGB", (64, 64), (128, 128, 128))
-    return as_seen(seen.prepared.retrieval[0].image, seen.noise)
+    return viewed(seen.prepared.retrieval[0].image, seen.noise.view)
 
 
 def _numbers(seen: Inside) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from PIL import Image, ImageFilter, ImageOps
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.explore.compare import carries, cosines, difference, least_alike, mean_difference, painted
 from memdriven.explore.critic import contents
-from memdriven.explore.inside import BLOCKS, PLACES, as_seen, hide, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, hide, look_inside, viewed
 from memdriven.numbers import is_whole, parse_json, percent
+from memdriven.pipeline.claims import by_thing
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, html, inside, state
@@ -168,9 +169,10 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     cells = []
     for name, each in (kinds | {"the wrong memory": replace(request, references=(far,))}).items():
         output = pipe(each)
-        said = [one.holds for one in (output.claims[0] if output.claims else ()) if one.said == "named"]
-        named, seen = len(said), sum(said)
-        told = tag("b", name) + (f": {seen} of the {named} named are seen" if named else "")
+        things = by_thing(output.prepared.retrieval.named, output.claims[0])
+        named, seen = len(things), sum(all(claim.holds for claim in thing) for thing in things)
+        # Without a memory there may be the colours, but no shape that they are seen on.
+        told = tag("b", name) + (f": {seen} of the {named} named are seen" if named and each.memory else "")
         used = thumbs(output.retrieval if each.memory else None)
         cells.append(figure(image_uri(output.images[0]), name, told) + used)
         yield Ran(row("md-draws", cells))
@@ -208,7 +210,7 @@ def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
     draws = [pipe.noise(request, prepared.request.seeds[0] + step) for step in range(DRAWS)]
     rows = {
         "z alone": [draws[0]._replace(z=each.z) for each in draws],
-        "mirror and window alone": [draws[0]._replace(mirror=n.mirror, window=n.window) for n in draws],
+        "mirror and window alone": [draws[0]._replace(view=each.view) for each in draws],
     }
     shown, apart = thumbs(prepared.retrieval), []
     for name, noises in rows.items():
@@ -234,7 +236,7 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
         yield Ran(checked, None, "No reference took part.")
         return
     picture = output.images[0]
-    reference = as_seen(output.retrieval[0].image, pipe.noise(output.prepared.request, output.recipe.seed))
+    reference = viewed(output.retrieval[0].image, output.views[0])
     traps = {
         "made": picture,
         "trap: its reference, turned round": ImageOps.mirror(reference.resize(picture.size)),

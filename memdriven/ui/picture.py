@@ -17,7 +17,7 @@ from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import percent
-from memdriven.pipeline.claims import Claim
+from memdriven.pipeline.claims import Claim, Named, by_thing, denials
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.request import Recipe, Reference
 from memdriven.ui import gr, html, query, state
@@ -81,6 +81,8 @@ STEPS = {
 LARGER = (2, 4)
 """Times that a picture can be enlarged for its download."""
 CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
+TOGETHER = {frozenset(("crown", "head")): "head", frozenset(("back", "breast")): "plumage"}
+"""A reader's word for attributes that one word of a caption names at once."""
 COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
 """What the page says after a press that copies."""
 
@@ -121,7 +123,7 @@ def picture_panel(
         tag("p", tag("q", recipe.caption), class_="md-picture-words", data_of=recipe.caption),
         strip,
         gallery(tried or output.prepared.tried, output.retrieval.ids, output.recipe),
-        *map(claims_list, output.claims[:1]),
+        *(claims_list(each, output.prepared.retrieval.named, recipe) for each in output.claims[:1]),
         _actions(output),
         time_bar(output.timings),
         tag(
@@ -194,10 +196,11 @@ def _actions(output: PipelineOutput) -> str:
     """Return seed and view of a finished picture, and what can be done with it."""
     recipe, side = output.recipe, output.images[0].width
     facts = [("md-seed", html.seed_words(recipe.seed, len(recipe.variations)))]
-    if any(output.mirrored[:1]):
-        facts.append(("md-view", "memory mirrored"))
-    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
-        facts.append(("md-view", f"memory cropped to {percent(output.windows[0][2])}"))
+    for view in output.views[:1]:
+        if view.mirrored:
+            facts.append(("md-view", "memory mirrored"))
+        if view.window != WHOLE:
+            facts.append(("md-view", f"memory cropped to {percent(view.side)}"))
     facts.append(("md-side", f"{side} px"))
     name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
     acts = [tag("a", "Download PNG", href="#", download=name, class_="md-action")]
@@ -224,41 +227,57 @@ def _actions(output: PipelineOutput) -> str:
     return tag("div", *known, class_="md-actions") + tag("div", *acts, class_="md-actions") + private
 
 
-def claims_list(claims: Sequence[Claim]) -> str:
-    """Return what the words name, each seen in the picture or not; nothing where nothing is named."""
-    named, panel = [each for each in claims if each.said == "named"], ""
-    if named:
-        title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
+def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
+    """Return what the words name, each seen in the picture or not; nothing where nothing is named.
+
+    Without a memory nothing is ticked: a blob of the right colours would have all that it was asked for.
+    """
+    things, panel = by_thing(named, claims), ""
+    if things and not (recipe.memory and recipe.strategy != "none"):
+        blind = f"whether there is a {state.subject()}" if state.subject() else "shapes"
+        panel = hint(
+            f"No memory took part, so nothing is ticked: the model's reader sees colours, not {blind}."
+        )
+    elif things:
+        seen = sum(all(claim.holds for claim in thing) for thing in things)
+        title = f"From your words, visible: {seen} of {len(things)}"
         checked = (
             "Judged by the model's own reader, which sees colours rather than shapes and also picked the "
             "reference: a hint, not proof."
         )
-        panel += tag("h3", title, class_="md-small-title")
-        panel += tag("ul", *map(_claim, named), class_="md-claims") + hint(checked)
-    for said, told in (
-        ("denied", "This model cannot leave things out, and may paint what your words deny"),
-        ("implied", "The model also expects, though no word says so"),
-    ):
-        things = ", ".join(_thing(claim) for claim in claims if claim.said == said)
-        if things and (named or said == "denied"):
-            panel += hint(f"{told}: {things}.")
+        panel = tag("h3", title, class_="md-small-title")
+        panel += tag("ul", *map(_claim, things), class_="md-claims") + hint(checked)
+    if any(claim.said == "denied" for claim in claims):
+        told = ", ".join(denials(recipe.caption))
+        panel += hint(f"This model cannot leave things out, and may paint what your words deny: {told}.")
+    if implied := ", ".join(_thing([claim]) for claim in claims if claim.said == "implied" and things):
+        panel += hint(f"The model also expects, though no word says so: {implied}.")
     return tag("div", panel) if panel else ""
 
 
-def _claim(claim: Claim) -> str:
-    mark, label, seen, kind = "\u2713", "seen", "", "md-holds"
-    if not claim.holds:
-        instead = "there is none" if claim.seen in ABSENT else f"looks {_value(claim.seen)}"
-        mark, label, seen, kind = "\u2717", "not seen", " " + tag("i", instead), ""
+def _claim(thing: Sequence[Claim]) -> str:
+    """Return one thing that is named, and of each attribute of it that is not seen what is."""
+    others = [claim for claim in thing if not claim.holds]
+    mark, label, kind = ("\u2717", "not seen", None) if others else ("\u2713", "seen", "md-holds")
+    instead = []
+    for each in others:
+        looks = "there is none" if each.seen in ABSENT else f"looks {_value(each.seen)}"
+        instead.append(looks if len(thing) == 1 else f"{_name(each.attribute)} {looks}")
+    seen = " " + tag("i", ", ".join(instead)) if instead else ""
+    title = "probability " + ", ".join(percent(each.probability) for each in thing)
     sign = tag("span", mark, role="img", aria_label=label)
-    title = f"probability {percent(claim.probability)}"
-    return tag("li", sign + _thing(claim) + seen, class_=kind or None, title=title)
+    return tag("li", sign + _thing(thing) + seen, class_=kind, title=title)
 
 
-def _thing(claim: Claim) -> str:
-    """Return an attribute and its value in words: "crown: red", or "crest" where a thing is denied."""
-    name = CLAIM_NAMES.get(claim.attribute, claim.attribute.replace("_", " "))
-    return f"{name}: {_value(claim.wanted)}" if claim.wanted else name
+def _thing(thing: Sequence[Claim]) -> str:
+    """Return attributes of one value in words: "crown: red"."""
+    names = [each.attribute for each in thing]
+    name = TOGETHER.get(frozenset(names)) or " and ".join(map(_name, names))
+    return f"{name}: {_value(thing[0].wanted)}"
+
+
+def _name(attribute: str) -> str:
+    return CLAIM_NAMES.get(attribute, attribute.replace("_", " "))
 
 
 def _value(value: str) -> str:
@@ -368,7 +387,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
     if act == "hold":
         noise = state.pipeline().noise(recipe, recipe.seed)
         said = status("The view is held: another seed changes z alone.")
-        return {**query.view(bool(noise.mirror), noise.window), "status": said}
+        return {**query.view(bool(noise.view.mirrored), noise.view.window), "status": said}
     new = steering.step(recipe.seed, recipe.variations)
     if act == "take" and isinstance(item, str) and in_bank(item):
         alone = replace(recipe, references=(Reference(item),))

@@ -163,7 +163,8 @@ def test_common_words_are_never_corrected_and_typos_are() -> None:
     typos = (
         "blak black, yelow yellow, brid bird, wihte white, blakc black, beack beak, balck black, gren green, "
         "oragne orange, brwon brown, smlal small, wiht with, yallow yellow, feahters feathers, whitr white, "
-        "hummingbrid hummingbird, woodpeker woodpecker, kingfishre kingfisher, bred bred, rad rad"
+        "hummingbrid hummingbird, woodpeker woodpecker, kingfishre kingfisher, bred bred, rad rad, "
+        "bkack black"
     )
     known = _shipped("aviary")
     for word in meant.split():
@@ -183,7 +184,7 @@ def test_what_another_vocabulary_lacks_is_no_typo_of_its_words(word: str) -> Non
 
 @pytest.mark.parametrize("name", ["aviary", "birds"])
 def test_nine_in_ten_usual_typos_find_their_word(name: str) -> None:
-    """Swaps, doubled letters and letters left out, at any place behind the first letter."""
+    """Swaps, doubled letters, letters left out and neighbouring keys, behind the first letter."""
     known, right = _shipped(name), list[bool]()
     for word in [word for word in known.words if len(word) > 4 and word.isalpha()][:40]:
         places = range(1, len(word) - 1)
@@ -191,6 +192,12 @@ def test_nine_in_ten_usual_typos_find_their_word(name: str) -> None:
         typos |= {word[:i] + word[i] + word[i:] for i in places} | {word[:i] + word[i + 1 :] for i in places}
         right += [known.unknown(typo)[0].replacement == word for typo in typos - {*known.words}]
     assert sum(right) / len(right) >= 0.9
+    right = []
+    for word in [word for word in known.words if len(word) > 3][:12]:
+        others = [(i, key) for i in range(1, len(word)) for key in "abcdefghijklmnopqrstuvwxyz"]
+        typos = {word[:i] + key + word[i + 1 :] for i, key in others if {word[i], key} in SLIPS}
+        right += [known.unknown(typo)[0].replacement == word for typo in typos - {*known.words}]
+    assert sum(right) / len(right) >= 0.95, "the frequent words are meant, whatever their letters"
 
 
 def test_a_synonym_needs_its_target_in_the_vocabulary() -> None:

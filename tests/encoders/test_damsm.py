@@ -165,12 +165,12 @@ def test_captions_are_embedded_alike_alone_and_together() -> None:
 
 def test_pictures_are_embedded_by_the_pixel_network_or_through_v() -> None:
     images = torch.rand(2, 3, 96, 96, requires_grad=True)
-    assert _damsm().look(images)[0].regions.shape == (2, 64, 16)
+    assert _damsm().encode_images(images)[0].regions.shape == (2, 64, 16)
     shared = _damsm("vgg16")
     assert shared.pixels is None
     with pytest.raises(ValueError, match="Vgg16Features"):
-        shared.look(images)[0]
-    features = shared.look(images, Vgg16Features())[0]
+        shared.encode_images(images)[0]
+    features = shared.encode_images(images, Vgg16Features())[0]
     assert features.regions.shape == (2, 4, 16)  # 64 px -> v 4 x 4 -> regions 2 x 2
 
 

@@ -78,7 +78,7 @@ def test_the_hash_names_the_float16_weights(tmp_path: Path, weights: Path) -> No
     assert half.hash == full.hash
     assert len(half.hash) == 16
     other = Vgg16Features()
-    other.take(_random_state(seed=1), "other")
+    other.load_torchvision(_random_state(seed=1), "other")
     assert other.hash != half.hash
 
 
@@ -91,9 +91,9 @@ def test_weights_for_classification_are_refused() -> None:
     """They have the same shapes, and were made for pixels of another scale."""
     head = {"classifier.6.weight": torch.zeros(10, 4)}
     with pytest.raises(CheckpointError, match="IMAGENET1K_V1"):
-        Vgg16Features().take(_random_state() | head, "x")
+        Vgg16Features().load_torchvision(_random_state() | head, "x")
     nothing = {key: torch.full_like(value, torch.nan) for key, value in head.items()}
-    Vgg16Features().take(_random_state() | nothing, "x")
+    Vgg16Features().load_torchvision(_random_state() | nothing, "x")
 
 
 def test_unusable_weights_are_refused(tmp_path: Path, weights: Path) -> None:
@@ -114,9 +114,9 @@ def test_unusable_weights_are_refused(tmp_path: Path, weights: Path) -> None:
         Vgg16Features.load(tmp_path / "foreign.safetensors")
     state = _random_state()
     with pytest.raises(CheckpointError, match="shape"):
-        Vgg16Features().take(state | {"features.0.bias": torch.zeros(3)}, "x")
+        Vgg16Features().load_torchvision(state | {"features.0.bias": torch.zeros(3)}, "x")
     with pytest.raises(CheckpointError, match="NaN"):
-        Vgg16Features().take(state | {"features.0.bias": torch.full((64,), torch.nan)}, "x")
+        Vgg16Features().load_torchvision(state | {"features.0.bias": torch.full((64,), torch.nan)}, "x")
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from memdriven.evaluation.attributes import (
 )
 from memdriven.evaluation.context import Prompt
 from memdriven.evaluation.rows import Row
-from memdriven.models.noise import Noise
+from memdriven.models.noise import Noise, View
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def measured(
 @pytest.mark.usefixtures("halves")
 def test_a_parts_colour_is_looked_for_where_the_noise_puts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def noise(seed: int, generator: Any) -> Noise:
-        return Noise(torch.zeros(1, 1), torch.zeros(1, 1), mirror=1.0)
+        return Noise(torch.zeros(1, 1), torch.zeros(1, 1), View(mirrored=1.0))
 
     monkeypatch.setattr(attributes, "draw_noise", noise)
     (plain,) = measured(painted("red", "blue"), None)

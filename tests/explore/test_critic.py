@@ -14,7 +14,7 @@ from memdriven.checkpoint import CRITIC, load_checkpoint, load_facts, record_fil
 from memdriven.config import DiscriminatorConfig, to_dict
 from memdriven.data.images import to_tensor
 from memdriven.errors import CheckpointError
-from memdriven.explore.critic import contents, load_critic, take_critic
+from memdriven.explore.critic import contents, copy_critic, load_critic
 from memdriven.files import atomic_write_json
 from memdriven.models.discriminator import Discriminator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -81,7 +81,7 @@ def test_a_runs_discriminator_is_laid_beside_the_checkpoint(tiny_checkpoint: Pat
     run.mkdir()
     save_state(run / "state.safetensors", {"discriminators": nn.ModuleList([network])}, {}, facts)
     atomic_write_json(run / "config.json", to_dict(config))
-    take_critic(run, here)
+    copy_critic(here, run=run)
     critic = load_critic(load_checkpoint(here))
     assert critic is not None
     said = critic.judge(picture, right, wrong)
@@ -92,7 +92,7 @@ def test_a_runs_discriminator_is_laid_beside_the_checkpoint(tiny_checkpoint: Pat
     other = {"identity": {"damsm": "others"}}
     save_state(run / "state.safetensors", {"discriminators": nn.ModuleList([network])}, {}, other)
     with pytest.raises(CheckpointError, match="encoders"):
-        take_critic(run, here)
+        copy_critic(here, run=run)
     cut = replace(
         config,
         train=replace(config.train, crop=0.5, frozen_stages=config.generator.stages - 1),
@@ -100,7 +100,7 @@ def test_a_runs_discriminator_is_laid_beside_the_checkpoint(tiny_checkpoint: Pat
     )
     atomic_write_json(run / "config.json", to_dict(cut))
     with pytest.raises(CheckpointError, match="cut-outs"):
-        take_critic(run, here)
+        copy_critic(here, run=run)
     save_state(run / "state.safetensors", {"generator": network}, {}, facts)
     with pytest.raises(CheckpointError, match="no D"):
-        take_critic(run, here)
+        copy_critic(here, run=run)

@@ -12,10 +12,10 @@ import torch
 from PIL import ImageOps
 from torch.nn import functional as F
 
-from memdriven.evaluation.distances import as_seen
+from memdriven.evaluation.distances import viewed_references
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
-from memdriven.models.noise import WHOLE, Noise, apply_view, draw_noise, draw_windows, seen_through
+from memdriven.models.noise import WHOLE, View, apply_view, draw_noise, draw_windows
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
@@ -46,11 +46,10 @@ def test_windows_lie_within_the_whole() -> None:
     assert x.max() > 0.25
 
 
-def test_seen_through_is_the_cut_enlarged() -> None:
+def test_a_view_is_the_cut_enlarged() -> None:
     v = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    whole = torch.tensor([WHOLE, WHOLE])
-    torch.testing.assert_close(seen_through(v, whole), v)
-    seen = seen_through(v, torch.tensor([[0.5, 0.25, 0.5], WHOLE]))
+    assert apply_view(v, torch.tensor([View(), View()])) is v
+    seen = apply_view(v, torch.tensor([View(0.5, 0.25, 0.5), View()]))
     cut = F.interpolate(v[:1, :, 4:12, 8:16], (16, 16), mode="bilinear")
     torch.testing.assert_close(seen[:1, :, 1:-1, 1:-1], cut[:, :, 1:-1, 1:-1])
     torch.testing.assert_close(seen[1], v[1])
@@ -86,23 +85,23 @@ def test_images_and_features_are_cut_and_turned_alike(tmp_path: Path) -> None:
 def test_neighbouring_seeds_see_different_parts(zooming: MemoryDrivenPipeline) -> None:
     generator = zooming.checkpoint.generator
     drawn = [draw_noise(seed, generator) for seed in range(40)]
-    lefts = torch.tensor([one.window[0] / max(1e-6, 1 - one.window[2]) for one in drawn])
+    lefts = torch.tensor([one.view.left / max(1e-6, 1 - one.view.side) for one in drawn])
     assert 0.15 < lefts.std() < 0.45
     assert (lefts[1:] - lefts[:-1]).abs().mean() > 0.2, "not much alike for neighbouring seeds"
-    assert draw_noise(3, generator).window == drawn[3].window
+    assert draw_noise(3, generator).view == drawn[3].view
     generator.config = replace(generator.config, zoom=0.0)
     plain = draw_noise(3, generator)
-    assert plain.window == WHOLE
+    assert plain.view.window == WHOLE
     assert torch.equal(plain.z, drawn[3].z)
-    assert plain.mirror == drawn[3].mirror
+    assert plain.view.mirrored == drawn[3].view.mirrored
 
 
 def test_a_part_is_cut_before_it_is_turned() -> None:
     v = torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(0))
-    noise = Noise(torch.zeros(1, 1), torch.zeros(1, 1), 1.0, (0.5, 0.25, 0.5))
-    cut = seen_through(v, torch.tensor([noise.window]))
-    assert torch.equal(apply_view(noise, v), cut.flip(-1))
-    both = apply_view(noise, v.repeat(2, 1, 1, 1))
+    view = View(0.5, 0.25, 0.5, 1.0)
+    cut = apply_view(v, View(*view.window))
+    assert torch.equal(apply_view(v, view), cut.flip(-1))
+    both = apply_view(v.repeat(2, 1, 1, 1), view)
     assert torch.equal(both[0], both[1]), "of a batch, every memory is seen alike"
 
 
@@ -122,11 +121,12 @@ def end_of(pipe: MemoryDrivenPipeline, request: Request) -> End:
 def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     request = Request(caption=CAPTION, k=1, seeds=(5,))
     seen, (prepared, noise) = look_inside(zooming, request), end_of(zooming, request)
-    assert seen.noise.window == noise.window != WHOLE
-    part = apply_view(noise, prepared.v)[0]
+    assert seen.noise.view == noise.view
+    assert noise.view.window != WHOLE
+    part = apply_view(prepared.v, noise.view)[0]
     torch.testing.assert_close(seen.v, part)
     assert "This seed crops the reference; the same crop is shown here." in inside.features(seen).account
-    whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
+    whole = replace(seen, noise=seen.noise._replace(view=View()))
     assert "This seed crops the reference; the same crop is shown here." not in inside.features(whole).account
     assert inside.features(whole).account != inside.features(seen).account
 
@@ -136,10 +136,8 @@ def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
     start, end = end_of(zooming, one), end_of(zooming, other)
     (_, noise), (_, there) = start, end
     _, half = between(start, end, {"z", "view"}, 0.5)
-    assert half.window == pytest.approx(
-        [(a + b) / 2 for a, b in zip(noise.window, there.window, strict=True)]
-    )
-    assert between(start, end, {"words"}, 0.5)[1].window == noise.window
+    assert half.view == pytest.approx([(a + b) / 2 for a, b in zip(noise.view, there.view, strict=True)])
+    assert between(start, end, {"words"}, 0.5)[1].view == noise.view
     made = list(frames(zooming, one, other, {"z", "view"}, 2))
     assert made[0].tobytes() == zooming(CAPTION, k=1, seed=5).images[0].tobytes()
     assert made[1].tobytes() == zooming(CAPTION, k=1, seed=6).images[0].tobytes()
@@ -148,12 +146,12 @@ def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
 def test_the_copy_check_cuts_a_memory_as_the_noise_did(zooming: MemoryDrivenPipeline) -> None:
     generator = zooming.checkpoint.generator
     images = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
-    seen = as_seen(generator, images.to(torch.uint8), torch.tensor([2, -1]), [5, 6])
-    wanted = apply_view(draw_noise(5, generator), images[2:].float())
+    seen = viewed_references(generator, images.to(torch.uint8), torch.tensor([2, -1]), [5, 6])
+    wanted = apply_view(images[2:].float(), draw_noise(5, generator).view)
     assert seen.shape == (2, 3, 16, 16)
     torch.testing.assert_close(seen[:1].float(), wanted.round())
     out = zooming(CAPTION, seeds=[5, 6])
-    assert out.windows == tuple(draw_noise(seed, generator).window for seed in (5, 6))
+    assert out.views == tuple(draw_noise(seed, generator).view for seed in (5, 6))
 
 
 @pytest.fixture
@@ -166,21 +164,21 @@ def mirroring(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> It
 
 def sides(pipe: MemoryDrivenPipeline) -> tuple[int, int]:
     """Return a seed that leaves the memory as it is, and one that mirrors it."""
-    found = {draw_noise(seed, pipe.checkpoint.generator).mirror: seed for seed in range(20)}
+    found = {draw_noise(seed, pipe.checkpoint.generator).view.mirrored: seed for seed in range(20)}
     return found[0.0], found[1.0]
 
 
 def test_half_of_the_seeds_mirror_and_nothing_else_changes(mirroring: MemoryDrivenPipeline) -> None:
     generator = mirroring.checkpoint.generator
     drawn = [draw_noise(seed, generator) for seed in range(200)]
-    assert {one.mirror for one in drawn} == {0.0, 1.0}
-    assert 80 < sum(one.mirror for one in drawn) < 120
-    assert all(len({one.mirror for one in drawn[at : at + 10]}) == 2 for at in range(0, 200, 10))
+    assert {one.view.mirrored for one in drawn} == {0.0, 1.0}
+    assert 80 < sum(one.view.mirrored for one in drawn) < 120
+    assert all(len({one.view.mirrored for one in drawn[at : at + 10]}) == 2 for at in range(0, 200, 10))
     stepped = draw_noise(3, generator, [(9, 0.5)])
-    assert stepped.mirror == drawn[3].mirror
+    assert stepped.view == drawn[3].view
     generator.config = replace(generator.config, mirror=False)
     plain = draw_noise(3, generator)
-    assert plain.mirror == 0.0
+    assert plain.view.mirrored == 0.0
     assert torch.equal(plain.z, drawn[3].z)
     assert torch.equal(plain.epsilon, drawn[3].epsilon)
 
@@ -190,41 +188,40 @@ def test_all_presets_but_the_papers_mirror() -> None:
 
 
 def test_a_view_is_a_flip_and_half_way_a_mean() -> None:
-    def turned(mirror: float) -> Noise:
-        return Noise(torch.zeros(1, 1), torch.zeros(1, 1), mirror)
-
     v = torch.arange(6.0).reshape(1, 1, 2, 3)
-    assert apply_view(turned(0.0), v) is v
-    assert apply_view(turned(1.0), v).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
-    assert apply_view(turned(0.5), v).tolist() == [[[[1, 1, 1], [4, 4, 4]]]]
+    assert apply_view(v, View()) is v
+    assert apply_view(v, View(mirrored=1.0)).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
+    assert apply_view(v, View(mirrored=0.5)).tolist() == [[[[1, 1, 1], [4, 4, 4]]]]
 
 
 def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenPipeline) -> None:
     plain, turned = sides(mirroring)
     out = mirroring(CAPTION, seeds=[plain, turned])
-    assert out.mirrored == (False, True)
+    assert [view.mirrored for view in out.views] == [0, 1]
     generator, v = mirroring.checkpoint.generator, mirroring.bank.v
     text = out.prepared.text
     for seed, made, flip in zip((plain, turned), out.images, (False, True), strict=True):
         own = v(mirroring.bank.index_of(out.neighbours[0].id))[None]
         noise = draw_noise(seed, generator)
         with torch.inference_mode():
-            whole = generator(noise.z, text.sentence, text.words, own.flip(3) if flip else own, noise.epsilon)
+            whole = generator(
+                noise.z, text.sentence, text.condition, own.flip(3) if flip else own, noise.epsilon
+            )
         other = to_picture(whole.images[-1])
         gap = torch.tensor(list(made.tobytes())).sub(torch.tensor(list(other.tobytes())))
         assert gap.abs().max() <= 1
     again = mirroring.from_recipe(Recipe.from_png(out.png(1)))
     assert again.images[0].tobytes() == out.images[1].tobytes()
     assert "memory mirrored" in picture.picture_panel(again, mirroring.resolutions)
-    assert mirroring(CAPTION, "none", seed=turned).mirrored == (False,)
+    assert mirroring(CAPTION, "none", seed=turned).views == (View(),)
 
 
 def test_a_morph_turns_the_memory_with_the_noise(mirroring: MemoryDrivenPipeline) -> None:
     plain, turned = sides(mirroring)
     one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (plain, turned))
     start, end = end_of(mirroring, one), end_of(mirroring, other)
-    assert between(start, end, {"view"}, 0.25)[1].mirror == 0.25
-    assert between(start, end, {"memory"}, 0.25)[1].mirror == 0.0
+    assert between(start, end, {"view"}, 0.25)[1].view.mirrored == 0.25
+    assert between(start, end, {"memory"}, 0.25)[1].view.mirrored == 0.0
     first, _, last = frames(mirroring, one, other, {"z", "view"}, 3)
     assert first.tobytes() == mirroring(CAPTION, k=1, seed=plain).images[0].tobytes()
     assert last.tobytes() == mirroring(CAPTION, k=1, seed=turned).images[0].tobytes()
@@ -235,7 +232,7 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     looks = {}
     for seed in (plain, turned):
         looks[seed] = look_inside(mirroring, Request(caption=CAPTION, k=1, seeds=(seed,)))
-    assert (looks[plain].noise.mirror, looks[turned].noise.mirror) == (0.0, 1.0)
+    assert (looks[plain].noise.view.mirrored, looks[turned].noise.view.mirrored) == (0.0, 1.0)
     torch.testing.assert_close(looks[turned].v, looks[plain].v.flip(2))
     image = looks[plain].prepared.retrieval[0].image
     shown = inside.features(looks[turned]).account

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import Attributes
 from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Request
+from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui.picture import claims_list, picture_panel
 from tests.conftest import known_readers
 
@@ -43,7 +44,7 @@ def test_each_picture_has_its_claims_when_it_is_whole(
     assert "check" in parts[-1].timings
     panel = picture_panel(parts[-1], pipe.resolutions)
     assert "From your words, visible: 0 of 1" in panel
-    assert ("This model cannot leave things out, and may paint what your words deny: crest.") in panel
+    assert ("This model cannot leave things out, and may paint what your words deny: a crest.") in panel
     assert 'class="md-claims"' not in picture_panel(parts[2], pipe.resolutions)
 
 
@@ -71,19 +72,53 @@ def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading:
 
 
 def test_the_list_says_what_is_seen_instead() -> None:
-    made = claims_list(
-        [
-            Claim(attribute="wing_bars", wanted="white", seen="none", probability=0.2),
-            Claim(attribute="crest", wanted="none", seen="none", probability=0.914),
-            Claim(attribute="body_plan", wanted="<b>", seen="owl", probability=0.0),
-        ]
-    )
+    found = [
+        Claim(attribute="wing_bars", wanted="white", seen="none", probability=0.2),
+        Claim(attribute="crest", wanted="none", seen="none", probability=0.914),
+        Claim(attribute="body_plan", wanted="<b>", seen="owl", probability=0.0),
+        *(Claim(attribute=part, wanted="red", seen="red", probability=0.5) for part in ("crown", "head")),
+        Claim(attribute="back", wanted="red", seen="red", probability=0.5),
+        Claim(attribute="breast", wanted="red", seen="blue", probability=0.25),
+    ]
+    pairs = [(each.attribute, each.wanted) for each in found]
+    named = Named((*((pair,) for pair in pairs[:3]), tuple(pairs[3:5]), tuple(pairs[5:])))
+    made = claims_list(found, named, Recipe(caption="a bird", strategy="all", k=1, seeds=(0,)))
     assert "wing bars: white <i>" + "there is none" + "</i>" in made
     assert "crest: no</li>" in made
     assert 'title="probability 91 %"' in made
     assert "kind: &lt;b&gt;" in made
     assert "looks owl" in made
-    assert "From your words, visible: 1 of 3" in made
+    assert "head: red</li>" in made
+    assert "plumage: red <i>breast looks blue</i>" in made, "all of a thing must be seen"
+    assert "From your words, visible: 2 of 5" in made
+    assert made.count("<li") == 5, "what is counted is what is listed"
+
+
+@pytest.mark.parametrize("off", [{"memory": 0.0}, {"strategy": "none"}])
+def test_nothing_is_ticked_where_no_memory_took_part(
+    pipe: MemoryDrivenPipeline, reading: Checkpoint, off: dict[str, Any]
+) -> None:
+    made = picture_panel(pipe(CAPTION, seed=1, **off), pipe.resolutions)
+    assert "visible:" not in made
+    assert "No memory took part, so nothing is ticked" in made
+
+
+@pytest.mark.parametrize(
+    ("caption", "count"),
+    [
+        ("a yellow bird with a black head", 2),
+        ("a small red bird with black wings", 3),
+        ("a red and black duck", 3),
+        ("a red bird with a yellow breast", 2),
+        ("a bird with a red crown and a red head", 2),
+        ("black wings and tail", 2),
+        ("a streaked brown breast", 2),
+        ("a red-headed woodpecker on a branch", 3),
+        ("a bird", 0),
+    ],
+)
+def test_what_is_counted_is_what_a_reader_would_count(caption: str, count: int) -> None:
+    assert len(named_by(caption, VALUES).things) == count
 
 
 COLOURS = (

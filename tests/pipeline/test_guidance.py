@@ -36,7 +36,7 @@ def test_the_text_moves_away_from_the_mix_of_what_is_said(pipe: MemoryDrivenPipe
             mean = torch.stack([each[part] for each in said]).mean(0)
             wanted[part] = wanted[part] + 1.5 * 0.5 * neighbour.weight * (own - mean)
     torch.testing.assert_close(moved.sentence[0], wanted[0], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(moved.words[0], wanted[1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(moved.condition[0], wanted[1], atol=1e-5, rtol=1e-4)
     assert not torch.allclose(moved.sentence, prepared.asked.sentence)
 
 
@@ -58,7 +58,7 @@ def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
     captions = fading.bank.items[row].captions
     mean = torch.stack([named(caption) for caption in captions]).mean(0)
     assert not torch.allclose(mean, own)
-    moved = prepared.text.words[0, -len(own) :]
+    moved = prepared.text.condition[0, -len(own) :]
     torch.testing.assert_close(moved, own + 1.5 * (own - mean), atol=1e-5, rtol=1e-4)
 
 

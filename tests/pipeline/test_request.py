@@ -138,8 +138,8 @@ def test_the_view_can_be_held_so_that_only_z_moves(
     free, held = Request(caption=CAPTION), Request(caption=CAPTION, mirror=True, window=(0.1, 0.2, 0.7))
     drawn = [pipe.noise(free, seed) for seed in range(8)]
     fixed = [pipe.noise(held, seed) for seed in range(8)]
-    assert len({noise.window for noise in drawn}) == 8
-    assert {(noise.mirror, noise.window) for noise in fixed} == {(1.0, (0.1, 0.2, 0.7))}
+    assert len({noise.view.window for noise in drawn}) == 8
+    assert {noise.view for noise in fixed} == {(0.1, 0.2, 0.7, 1.0)}
     for one, other in zip(drawn, fixed, strict=True):
         assert torch.equal(one.z, other.z)
         assert torch.equal(one.epsilon, other.epsilon)
@@ -147,8 +147,7 @@ def test_the_view_can_be_held_so_that_only_z_moves(
 
 def test_a_held_view_is_in_the_recipe_and_a_drawn_one_is_not(pipe: MemoryDrivenPipeline) -> None:
     held = pipe(CAPTION, seed=3, mirror=True, window=(0.25, 0.0, 0.5))
-    assert held.mirrored == (True,)
-    assert held.windows == ((0.25, 0.0, 0.5),)
+    assert held.views == ((0.25, 0.0, 0.5, 1.0),)
     assert held.recipe.to_dict()["window"] == [0.25, 0.0, 0.5]
     again = pipe.from_recipe(Recipe.from_json(held.recipe.to_json()))
     assert again.recipe == held.recipe

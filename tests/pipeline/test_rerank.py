@@ -35,7 +35,7 @@ def fit(
     encoded = checkpoint.vocabulary.encode(caption, checkpoint.config.text.max_words)
     with torch.no_grad():
         text = checkpoint.damsm.encode_captions([encoded])
-        regions = checkpoint.damsm.look(pixels)[0].regions
+        regions = checkpoint.damsm.encode_images(pixels)[0].regions
     score = float(matching_scores(text.words, text.mask, regions))
     if checkpoint.attributes is not None:
         score += shown(checkpoint, caption, pixels)

@@ -2,8 +2,8 @@
 
 `pictures.json` holds what was asked and, of each picture, its SHA-256 and itself reduced to 16 x 16.
 Floating-point kernels differ between processors, so another machine may be a grey level away: the
-reduced picture is what must agree everywhere. `python -m tests.pipeline.test_same_pixels` writes the
-file again, after a model has changed on purpose.
+reduced picture is what must agree everywhere, the SHA-256 on a machine such as the file names.
+`python -m tests.pipeline.test_same_pixels` writes the file again, after a model has changed on purpose.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from memdriven.checkpoint import load_checkpoint
@@ -27,6 +29,7 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Variation
 
+torch.set_num_threads(1)  # sums are split among threads: two give other last bits
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("pictures.json")
 SIDE = 16
@@ -115,7 +118,18 @@ def made_again() -> Iterator[dict[str, Any]]:
         }
 
 
-KEPT: list[dict[str, Any]] = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else []
+def machine() -> str:
+    """Name what the last bits hang on: processor, its instructions, torch."""
+    try:
+        about = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        about = ""
+    found = dict(re.findall(r"^(cpu family|model|model name)\s*: (.+)$", about, re.MULTILINE))
+    return ", ".join([*found.values(), torch.backends.cpu.get_cpu_capability(), torch.__version__])
+
+
+WRITTEN: dict[str, Any] = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
+KEPT: list[dict[str, Any]] = WRITTEN.get("pictures", [])
 
 
 def test_what_is_asked_is_what_was_kept() -> None:
@@ -126,12 +140,16 @@ def test_what_is_asked_is_what_was_kept() -> None:
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: f"{kept['checkpoint']}-{kept['request']['seed']}")
 def test_the_picture_is_the_one_that_was_kept(kept: dict[str, Any]) -> None:
-    """Everywhere alike as far as kernels allow."""
-    found = reduced(paint(kept["checkpoint"], kept["request"])).astype(int)
+    """Everywhere alike as far as kernels allow; on a machine of the same kind to the bit."""
+    picture = paint(kept["checkpoint"], kept["request"])
+    found = reduced(picture).astype(int)
     wanted = np.frombuffer(base64.b64decode(kept["reduced"]), np.uint8).reshape(found.shape)
     assert abs(found - wanted).max() <= 2
+    if machine() == WRITTEN["machine"]:
+        assert hashlib.sha256(np.asarray(picture).tobytes()).hexdigest() == kept["sha256"]
 
 
 if __name__ == "__main__":
     rows = (json.dumps(each, separators=(",", ":")) for each in made_again())
-    FILE.write_text("[\n" + ",\n".join(rows) + "\n]\n", "utf-8")
+    head = f'{{"machine": {json.dumps(machine())}, "pictures": [\n'
+    FILE.write_text(head + ",\n".join(rows) + "\n]}\n", "utf-8")

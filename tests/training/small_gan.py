@@ -85,7 +85,7 @@ def facing(source: GanData) -> GanData:
 
     def straight(step: int) -> Pick:
         found = pick(step)
-        return dataclasses.replace(found, mirrored=torch.zeros_like(found.mirrored))
+        return dataclasses.replace(found, views=found.views * torch.tensor([1, 1, 1, 0]))
 
     source.pick = straight  # type: ignore[method-assign]
     return source

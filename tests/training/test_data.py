@@ -175,7 +175,7 @@ def test_z_is_what_asks_for_the_picture(world: Path, tmp_path: Path) -> None:
     assert (batch.z[:, [0, 2, 3]] == torch.tensor([0.5, 1.5, -2.5])).all()
     assert torch.equal(batch.z[:, 1], pick.z[:, 1])
     assert torch.equal(batch.z[:, 5:], pick.z[:, 5:])
-    torch.testing.assert_close(batch.z[:, 4], torch.where(pick.mirrored, -0.7, 0.7))
+    torch.testing.assert_close(batch.z[:, 4], torch.where(pick.views[:, 3] > 0, -0.7, 0.7))
 
 
 def test_the_parts_of_a_global_batch_are_the_batch(world: Path) -> None:

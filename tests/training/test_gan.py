@@ -18,10 +18,9 @@ from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import sealed
 from memdriven.training import data as training_data
-from memdriven.training.augment import augment
 from memdriven.training.aux_losses import Teachers
 from memdriven.training.data import GanData, pyramid
-from memdriven.training.distributed import Chance, World
+from memdriven.training.distributed import World
 from memdriven.training.gan import train_gan
 from memdriven.training.step import GanTrainer
 from tests.small_world import write_world
@@ -190,21 +189,6 @@ def test_moving_average_holds_buffers(world: Path) -> None:
         d = min(0.5, (1 + step) / (10 + step))  # first pictures are not those of first weights
         expected = value if expected is None else d * expected + (1 - d) * value
     torch.testing.assert_close(trainer.ema.state_dict()[name], expected)
-
-
-def test_augmentation_is_differentiable_and_refuses_strangers() -> None:
-    torch.manual_seed(0)
-    images = torch.randn(4, 3, 16, 16, requires_grad=True)
-    chance = Chance(0)
-    result = augment(images, "color,translation,cutout", chance)
-    assert torch.equal(result, augment(images, "color,translation,cutout", Chance(0)))
-    assert result.shape == images.shape
-    result.square().sum().backward()
-    assert images.grad is not None
-    assert images.grad.abs().sum() > 0
-    assert augment(images, "", chance) is images
-    with pytest.raises(Exception, match="colour"):
-        augment(images, "colour", chance)
 
 
 def test_a_run_may_start_from_another_with_other_settings(world: Path, begun: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_totals(world: Path, step: int, changes: dict[str, Any], squeezenet_file
             wanted_d = wanted_d + R1_EVERY * loss.r1_gamma / 2 * squared
     scored = made.images if loss.damsm_stages == "all" else made.images[-1:]
     for image in scored:
-        features = damsm.look((image + 1) / 2)[0]
+        features = damsm.encode_images((image + 1) / 2)[0]
         match = damsm_loss(features, batch.text, batch.class_ids).total
         wanted_g = wanted_g + loss.damsm_weight * match
     spread = made.logvar.exp()
@@ -137,7 +137,7 @@ def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> No
     for masked in (True, False):
         config = dataclasses.replace(CONFIG, damsm=dataclasses.replace(CONFIG.damsm, mask_same_class=masked))
         found[masked] = text_losses(config, Teachers(damsm), batch, batch.images, Chance(0))["damsm"]
-        image = damsm.look((batch.images[-1] + 1) / 2)[0]
+        image = damsm.encode_images((batch.images[-1] + 1) / 2)[0]
         classes = batch.class_ids if masked else None
         assert found[masked] == damsm_loss(image, batch.text, classes).total
     assert found[False] > found[True], "more to be told apart from"

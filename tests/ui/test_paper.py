@@ -78,7 +78,7 @@ def test_fig_5_moves_z_alone(pipe: MemoryDrivenPipeline, painted: list[Any]) -> 
     *_, (made, _) = paper.draw("5", *QUERY)
     row = [each for each in painted if isinstance(each, Noise)][: paper.NOISES]
     assert len({tuple(each.z[0].tolist()) for each in row}) == paper.NOISES
-    assert len({(tuple(each.epsilon[0].tolist()), each.mirror, each.window) for each in row}) == 1
+    assert len({(tuple(each.epsilon[0].tolist()), each.view) for each in row}) == 1
     assert made.count("on average") == 2
 
 

@@ -17,7 +17,7 @@ from memdriven.config import Config, from_dict, to_dict
 from memdriven.errors import ConfigError
 from memdriven.presets import PRESETS
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 WORK = Path("somewhere")
 
 
@@ -135,18 +135,48 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_the_shipped_models_settings_are_those_of_its_recipe() -> None:
-    phases = {
-        phase: settings(to_dict(call.keywords["config"]))
-        for phase, (name, call) in commands_of(RECIPES / "aviary.toml").items()
-        if name == "train"
+CHECKPOINTS = RECIPES.parent / "checkpoints"
+
+
+def trainings(model: str) -> dict[str, dict[str, Any]]:
+    """Return what each phase of a model's recipe that trains G chooses."""
+    calls = commands_of(RECIPES / f"{model}.toml").items()
+    return {
+        phase: settings(to_dict(call.keywords["config"])) for phase, (name, call) in calls if name == "train"
     }
-    shipped = json.loads((RECIPES.parent / "checkpoints/aviary/config.json").read_text())
+
+
+@pytest.mark.parametrize("model", ["aviary", "birds", "flowers"])
+def test_a_shipped_models_settings_are_those_of_its_recipe(model: str) -> None:
+    shipped = json.loads((CHECKPOINTS / model / "config.json").read_text())
     last = to_dict(from_dict(Config, shipped["config"]))
-    assert settings(last) == list(phases.values())[-1]
+    assert settings(last) == list(trainings(model).values())[-1]
+
+
+def test_the_recorded_phases_of_aviary_are_those_of_its_recipe() -> None:
+    shipped, phases = json.loads((CHECKPOINTS / "aviary/config.json").read_text()), trainings("aviary")
     recorded = [settings(part["config"]) for part in shipped["facts"]["earlier_runs"] if "config" in part]
     assert len(recorded) == 5
     for found, name in zip(recorded, ("sharp-5", "light-1", "light-2", "sharp-6", "fine"), strict=True):
         for section, values in found.items():
             different = {k: v for k, v in values.items() if v != phases[name][section][k]}
             assert not different, f"{name}: {section}: {different}"
+
+
+@pytest.mark.parametrize("model", ["birds", "flowers"])
+def test_photographs_begin_with_the_part_of_aviary_that_their_recipe_names(model: str) -> None:
+    """The minutes that a checkpoint records are those of that recipe's phases, then of its own."""
+    facts = json.loads((CHECKPOINTS / model / "config.json").read_text())["facts"]
+    minutes = {
+        phase.name: phase.minutes
+        for each in ("aviary", model)
+        for phase in read_phases(RECIPES / f"{each}.toml", WORK)
+    }
+    names = list(trainings("aviary"))
+    first = [
+        name
+        for name in names[: names.index("sharp-3") + 1]
+        if not name.startswith(("words", "named", "light"))
+    ]
+    recorded = [part["minutes"] for part in (*facts["earlier_runs"], facts)]
+    assert recorded == pytest.approx([minutes[name] for name in (*first, *trainings(model))], abs=0.02)
