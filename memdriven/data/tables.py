@@ -23,7 +23,7 @@ from memdriven.data.images import ENDINGS
 from memdriven.errors import DataError, require
 from memdriven.numbers import json_value, parse_json
 
-SEPARATED = (".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".token")
+SEPARATED: tuple[str, ...] = (".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".token")
 SEPARATED = (*SEPARATED, *(f"{ending}.txt" for ending in (*SEPARATED, ".json")))  # as Windows hides endings
 TABLES = tuple(name + ending for ending in (*SEPARATED, ".json", ".txt") for name in ("metadata", "captions"))
 """What a table of captions is called; another of `SEPARATED` counts where it is the only one, and where there
