@@ -14,7 +14,7 @@ from memdriven.config import DiscriminatorConfig, Pooling
 from memdriven.models.layers import initialise
 
 IMAGE_CHANNELS = 3
-DEPTHS = (4, 7, 9, 12)
+PROJECTED_DEPTHS = (4, 7, 9, 12)
 """Which of SqueezeNet 1.1's layers: the last of each scale but the finest, and one between."""
 PATCHES = 4
 """Each head of a projected D decides on 4 x 4 patches."""

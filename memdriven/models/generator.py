@@ -280,14 +280,9 @@ class Generator(nn.Module):
 
         rgb: Tensor | None = None  # the image before its tanh
         for i in range(count):
-            # [ours] The last stage is convolutional: it learns on squares, with a rim that is cut off again.
             inner: Crop | None = None
-            if crop is not None and i == count - 1:
-                around, inner = crop.widened(self.rim, h.shape[-1])
-                h, rgb = around.cut(h), None if rgb is None else around.cut(rgb)
-                if maps:
-                    maps[i - 1] = around.cut(maps[i - 1])
-                    maps.append(self.pyramid.next[i - 1](maps[i - 1]))
+            if crop is not None and i == count - 1:  # [ours] on squares of it
+                h, rgb, inner = self._cut(crop, h, rgb, maps)
 
             # Next stage, x2: h_i = F_i(h_{i-1}, mean_t(e)).
             if i > 0:
@@ -311,6 +306,20 @@ class Generator(nn.Module):
             rgb = made if inner is None else inner.scaled(2).cut(made)
             yield Stage(torch.tanh(rgb), tuple(gates))
             gates = []
+
+    def _cut(
+        self, crop: Crop, h: Tensor, rgb: Tensor | None, maps: list[Tensor]
+    ) -> tuple[Tensor, Tensor | None, Crop]:
+        """Return what the last stage, which is convolutional, learns on: its squares with a rim around them.
+
+        They are cut out of its input, of the image before and of `maps`, which gets the last one; the third
+        value is where the squares lie in these, so that the rim is cut off again.
+        """
+        around, inner = crop.widened(self.rim, h.shape[-1])
+        if maps:
+            maps[-1] = around.cut(maps[-1])
+            maps.append(self.pyramid.next[len(maps) - 1](maps[-1]))
+        return around.cut(h), None if rgb is None else around.cut(rgb), inner
 
     def _refined(self, before: Tensor | None, added: Tensor) -> Tensor:
         """Add to the image before, enlarged; then draw the sum back to it (Irani and Peleg 1991) [ours]."""

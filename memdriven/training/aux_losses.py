@@ -22,7 +22,7 @@ from memdriven.training.augment import disturb
 from memdriven.training.data import Batch
 from memdriven.training.distributed import Chance, World
 
-DEPTHS = (1, 4, 7, 12)
+PERCEPTUAL_DEPTHS = (1, 4, 7, 12)
 """Which of SqueezeNet 1.1's layers a target is compared in: the last of each scale."""
 
 
@@ -117,8 +117,8 @@ def perceptual_distance(
         world: the processes that share the batch.
     """
     with torch.no_grad():
-        wanted = network((real + 1) / 2, DEPTHS)
-    found = network((fake + 1) / 2, DEPTHS)
+        wanted = network((real + 1) / 2, PERCEPTUAL_DEPTHS)
+    found = network((fake + 1) / 2, PERCEPTUAL_DEPTHS)
     distances = [
         (a - b).abs().mean(dim=(1, 2, 3)) / world.mean(b.abs().mean()) for a, b in zip(found, wanted)
     ]

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from memdriven import losses
 from memdriven.config import Config
 from memdriven.errors import ConfigError, require
-from memdriven.models.discriminator import DEPTHS, Discriminator, ProjectedDiscriminator
+from memdriven.models.discriminator import PROJECTED_DEPTHS, Discriminator, ProjectedDiscriminator
 from memdriven.models.generator import Generator, GeneratorOutput
 from memdriven.training.augment import augment
 from memdriven.training.aux_losses import Teachers, perceptual_distance, text_losses
@@ -61,7 +61,7 @@ class GanTrainer(Trainer):
                 self.discriminators.append(self._place(d))
             if config.discriminator.projected:
                 assert teachers.squeezenet is not None
-                backbone = partial(teachers.squeezenet, depths=DEPTHS)
+                backbone = partial(teachers.squeezenet, depths=PROJECTED_DEPTHS)
                 judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=world.device)
                 self.discriminators.append(self._place(judge))
                 self.stages.append(len(sizes) - 1)

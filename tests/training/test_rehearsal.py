@@ -77,7 +77,7 @@ def fake_batch(config: Any, size: int, count: int = 2) -> Batch:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_runs_on_a_gpu(name: str, fake_gpu: None) -> None:
+def test_a_preset_runs_on_a_gpu(name: str, fake_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     config = PRESETS[name]
     loss = config.loss
     with FakeTensorMode(), torch.device("cuda"):
@@ -100,6 +100,9 @@ def test_a_preset_runs_on_a_gpu(name: str, fake_gpu: None) -> None:
         if trainer.stages:
             total, record = trainer.discriminator_losses(batch, made.images, 1, FakeChance())
             found |= {**record, "d_total": total}
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+        with trainer._autocast():
+            assert not torch.is_autocast_enabled("cuda"), "cuDNN has no bf16 convolutions there"
     assert [image.dtype for image in made.images] == [torch.float32] * config.generator.stages
     assert {(value.device.type, value.dtype, value.shape) for value in found.values()} == {
         ("cuda", torch.float32, ())

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from memdriven.config import Config
 from memdriven.encoders.damsm import damsm_loss, load_damsm
 from memdriven.encoders.imagenet import SqueezeNet
-from memdriven.training.aux_losses import DEPTHS, Teachers, text_losses
+from memdriven.training.aux_losses import PERCEPTUAL_DEPTHS, Teachers, text_losses
 from memdriven.training.distributed import Chance, World
 from memdriven.training.step import R1_EVERY, GanTrainer
 from tests.training.small_gan import CONFIG, data
@@ -102,7 +102,9 @@ def test_totals(world: Path, step: int, changes: dict[str, Any], squeezenet_file
     if loss.perceptual_weight:
         own, gaps = batch.is_target, []
         for fake, real in zip(made.images, batch.images):
-            levels = zip(network((fake + 1) / 2, DEPTHS), network((real + 1) / 2, DEPTHS))
+            levels = zip(
+                network((fake + 1) / 2, PERCEPTUAL_DEPTHS), network((real + 1) / 2, PERCEPTUAL_DEPTHS)
+            )
             each = [(a - b).abs().flatten(1).mean(1)[own].mean() / b.abs().mean() for a, b in levels]
             assert len(each) == 4
             gaps.append(torch.stack(each).mean())
