@@ -459,9 +459,8 @@ def build(compose: Compose) -> None:
         html.explain("Same words, same noise. Whatever differs was the memory's doing.")
         run = html.run_button("Swap the memory", "controls-run")
         made = html.panel(note(CONTROLS_EMPTY), elem_id="controls-result")
+    # In line, if in no group's: of an event beside the queue the page does not hear that a state has changed.
     quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
-    compose.on(
-        tab.select, question, compose.whole_query, [asked], **quiet
-    )  # a state's change is told in line
+    compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
     compose.on([open_.click, asked.change], look, compose.whole_query, [seen, faded, "status"])
     compose.on(run.click, exchange, compose.whole_query, [made, "status"])

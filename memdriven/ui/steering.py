@@ -237,7 +237,8 @@ def weight_file() -> Path | None:
     return min(cached, default=None)
 
 
-_FETCHED = Shelved[Vgg16Features](most=1)
+_FETCHED = Shelved[str](most=1)
+"""The hash of what was fetched."""
 
 
 def fetch(steering: Steering) -> Iterator[dict[str, str]]:
@@ -245,7 +246,7 @@ def fetch(steering: Steering) -> Iterator[dict[str, str]]:
 
     One download, its hash checked, for all who ask meanwhile; it goes on where nobody waits for it any more.
     """
-    for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load()).wait():
+    for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load().hash).wait():
         parts = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*")
         done = max((part.stat().st_size for part in parts if part.exists()), default=0) // 10**6
         yield {"status": status(f"Fetching VGG-16: {done} of {VGG_MB} MB.", busy=True)}

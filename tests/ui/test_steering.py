@@ -234,7 +234,7 @@ def test_weights_are_fetched_once_and_tell_how_far_they_are(
     folder, go, loads = tmp_path / "checkpoints", threading.Event(), list[object]()
     folder.mkdir()
 
-    def load(*given: object) -> object:
+    def load(*given: object) -> type:
         loads.append(given)
         if len(loads) == 1:
             raise CheckpointError("VGG-16", "a failed download", "connect once")
@@ -242,7 +242,7 @@ def test_weights_are_fetched_once_and_tell_how_far_they_are(
         part.write_bytes(bytes(3_000_000))
         go.wait(60)
         part.rename(folder / "vgg16_features-amdegroot-88682ab5.pth")
-        return object()
+        return FakeNetwork
 
     monkeypatch.setattr(Vgg16Features, "load", load)
     with pytest.raises(CheckpointError, match="failed download"):
