@@ -199,7 +199,8 @@
   let focused = null;
   document.addEventListener("focusin", (event) => { focused = event.target.dataset?.focus ?? null; });
   const memory = document.querySelector("#memory");
-  if (memory) new MutationObserver(() => {
+  if (memory) new MutationObserver((changes) => {
+    if (changes.every((one) => one.target.matches("output"))) return;  // of a knob that is being moved
     // A knob that was moved keeps its place where the panel has the number of before.
     for (const knob of memory.querySelectorAll("input[type=range]")) knob.value = knob.getAttribute("value");
     if (!focused || document.activeElement !== document.body) return;
