@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from memdriven.pipeline import own_image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
-from memdriven.ui import steering
+from tests.pipeline.test_own_image import FakeNetwork
 from tests.ui.conftest import Visitor
-from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
@@ -118,8 +118,8 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, visit: Visit
 def test_own_image_is_pinned_for_this_tab_alone(
     desk: Visitor, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
-    monkeypatch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
+    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor, other = ready(visit()), desk
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
