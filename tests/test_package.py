@@ -60,7 +60,6 @@ ELSEWHERE = {
     "aviary/plumage": "aviary/test_same_birds.py",
     "aviary/scene": "aviary/test_same_birds.py",
     "aviary/skeleton": "aviary/test_same_birds.py",
-    "data/foreign": "data/test_folder.py",
     "data/tables": "data/test_folder.py",
     "evaluation/context": "evaluation/test_run.py",
     "explore/paper": "ui/test_paper.py",

@@ -45,7 +45,7 @@ from memdriven.data.tables import (
 )
 from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import check_number, counted, in_range, parse_json, shown
+from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
 
 SIDECARS = (".txt", ".caption", ".json")
 NO_CAPTION = ("", "nan", "null", "none", "n/a")
@@ -101,6 +101,7 @@ def prepare_folder(
     source, out = Path(source), Path(out)
     refuse_other_content(out)
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
+    check_whole("seed", seed, 0, 2**53 - 1, DataError)
     with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:
         read = _Source(files, source)
         read.read_tables(column_name(split_column))

@@ -24,10 +24,8 @@ from memdriven.pipeline.request import PRIVATE, UserImage
 MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 CAPTION = "your own image"
-VGG_FIX = (
-    f"set {Vgg16Features.VARIABLE} to a local weight file, or run once, connected (528 MB): python -c "
-    '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
-)
+VGG_MB = 528
+VGG_FIX = f"fetch it once ({VGG_MB} MB) beneath the references, or set {Vgg16Features.VARIABLE} to its file"
 SIDE, THUMBNAIL = 256, 96
 """Sides in px of the square that v is made of, and of its card."""
 
@@ -79,6 +77,12 @@ def weight_file() -> Path | None:
         return Path(named)
     cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
     return min(cached, default=None)
+
+
+def fetched() -> int:
+    """Return how many MB of the feature network's weights have come so far."""
+    parts = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*")
+    return max((part.stat().st_size for part in parts if part.exists()), default=0) // 10**6
 
 
 _network = lru_cache(maxsize=1)(Vgg16Features.load)

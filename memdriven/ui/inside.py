@@ -24,7 +24,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import note, status, wash
-from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.query import STATE_SECONDS, Compose, Query, read_examples
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the memory's features that are shown side by side."""
@@ -133,16 +133,13 @@ def features(seen: Inside) -> Step:
 
 def stage(seen: Inside, number: int) -> Step:
     """Show a stage: where the memory moved its gates, and h W + b at one place."""
-    picture, largest = seen.pictures[number], seen.most_moved
-    fusions = [(place, each) for place, each in enumerate(seen.fusions) if each.stage == number]
-    of = {
-        "number": number + 1,
-        "side": picture.width,
-        "picture": html.image_uri(picture),
-        "largest": f"{largest or 0:.1f}",
-        "channels": len(fusions[0][1].channels) if fusions else 0,
-        "fusions": [(place, each.side, wash(each.moved, "memory", largest)) for place, each in fusions],
-    }
+    picture, fusions = seen.pictures[number], []
+    for place, each in enumerate(seen.fusions):
+        if each.stage == number:
+            scales = {"common": seen.most_moved, "own": float(each.moved.max())}
+            maps = [(n, wash(each.moved, "memory", most), f"{most or 0:.3g}") for n, most in scales.items()]
+            fusions.append((place, each, maps))
+    of = {"number": number + 1, "side": picture.width, "picture": html.image_uri(picture), "fusions": fusions}
     return Step(f"stage{number}", f"Stage {number + 1}", "paint", "stage", of)
 
 
@@ -227,12 +224,22 @@ def _numbers(seen: Inside) -> dict[str, Any]:
 # The tab
 
 
-def look(*query: object) -> Iterator[tuple[str, str, str]]:
-    """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
+def question(*query: object) -> str:
+    """Return what is asked by the column as it stands: the same words, the same walk."""
+    asked = Query(*query)
+    return repr(asked._replace(steering=replace(asked.steering, guests=())))
+
+
+def look(*query: object) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the walk, then with what hiding parts of v does, then the strengths; and the status.
+
+    First what is under way is told, over the walk that is there.
+    """
     pipe, asked = state.pipeline(), Query(*query)
     if not str(asked.caption).strip():  # there is always something to walk through
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
+    yield gr.skip(), "", status(f"Looking inside the picture of seed {wanted.seeds[0]}\u2026", busy=True)
     seen = look_inside(pipe, wanted)
     used = seen.prepared.retrieval.shares
     shares = STRENGTHS if used and state.offers_memory() else ()
@@ -267,9 +274,15 @@ def build(compose: Compose) -> None:
     with gr.Tab("How it works", id="inside") as tab:
         html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            html.explain("Figure 2 of the paper, with the numbers of this very picture. Choose a step.")
-            open_ = html.run_button("Show my picture", "inside-run")
-        empty = note("The way from the words to the picture appears here.")
+            html.explain(
+                "Figure 2 of the paper, with the numbers of this very picture, worked out once, when the tab "
+                "is opened. Choose a step."
+            )
+            open_ = html.run_button("Work it out again", "inside-run")
+            asked = gr.State("", time_to_live=STATE_SECONDS)
+        empty = note(
+            "Worked out once, when this tab is opened: what words, memory and noise did in your picture."
+        )
         seen = html.panel(empty, elem_id="inside-result", js_on_load=html.script("inside.js"))
         faded = html.panel(elem_id="inside-fading")
         html.section("memory", "Swap the memory")
@@ -277,5 +290,8 @@ def build(compose: Compose) -> None:
         run = html.run_button("Swap the memory", "controls-run")
         empty = note("Your caption with the best memory, with none, the worst, a random one and its own.")
         made = html.panel(empty, elem_id="controls-result")
-    compose.on([open_.click, tab.select], look, compose.whole_query, [seen, faded, "status"])
+    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
+    # A state's change is told in line.
+    compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
+    compose.on([open_.click, asked.change], look, compose.whole_query, [seen, faded, "status"])
     compose.on(run.click, exchange, compose.whole_query, [made, "status"])

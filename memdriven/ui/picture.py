@@ -25,7 +25,7 @@ from memdriven.ui import gr, html, query, state
 from memdriven.ui.html import note, panel, section, status
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import MEMORY_EMPTY, look, panels, select
-from memdriven.ui.steering import Steering, own_panel, steps_line
+from memdriven.ui.steering import Steering, fetch, own_panel, steps_line
 
 part = partial(html.part, of="known")
 SIDE = 96
@@ -328,6 +328,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
     for source in column.named("memory", "own", "steps"):
         column.on(source.click, click, ["current", *asked], STEERED, **html.PRESS)
     column.on(column.own.upload, add_own, asked, STEERED)
+    column.on(column.own.submit, fetch, ["steering"], ["own", "status"], **html.FETCH)
     keep_from(column.result, column)
     larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])
     larger.success(None, js=html.pressing("larger"))

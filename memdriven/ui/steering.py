@@ -7,18 +7,20 @@ is a wish of unknown origin: ids must be known, numbers are clamped, lists have 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import RetrievalError, require
 from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
 from memdriven.pipeline import own_image
 from memdriven.pipeline.request import MAX_REFERENCES, Recipe, Reference, UserImage, Variation
-from memdriven.ui.html import part, render, seed_words
+from memdriven.ui.html import part, render, seed_words, status
+from memdriven.ui.state import Shelved
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -122,12 +124,13 @@ class Steering:
         return self.variations if keep and seed == self.base else ()
 
     def mix(self, retrieved: Sequence[Reference]) -> tuple[Reference, ...]:
-        """Return the references of a picture, their shares not scaled: first the pins, then those retrieved.
+        """Return the references of a picture, their shares not scaled: other pins, then those retrieved.
 
-        A pin has the mean share. Untouched shares keep their last bit, as in a restored mix.
+        These pins have the mean share. Untouched shares keep their last bit, as in a restored mix.
         """
         mean = math.fsum(each.weight for each in retrieved) / len(retrieved) if retrieved else 1.0
-        mixed = [*(Reference(name, mean) for name in self.pins), *retrieved]
+        known = {each.id for each in retrieved}
+        mixed = [*(Reference(name, mean) for name in self.pins if name not in known), *retrieved]
         return tuple(Reference(name, share * self.factors.get(name, 1.0)) for name, share in mixed)
 
     def after(self, act: object, item: object, value: object, known: bool) -> Self:
@@ -190,7 +193,21 @@ def card_acts(
 def own_panel(steering: Steering) -> str:
     """Return the tab's own images and the way to add one."""
     full, readable = len(steering.guests) >= MAX_GUESTS, own_image.weight_file() is not None
-    return render("own", steering=steering, full=full, readable=readable, fix=own_image.VGG_FIX)
+    return render("own", steering=steering, full=full, readable=readable, megabytes=own_image.VGG_MB)
+
+
+_FETCHED = Shelved[Vgg16Features](most=1)
+
+
+def fetch(steering: Steering) -> Iterator[dict[str, str]]:
+    """Yield how far torchvision's download of VGG-16 is, then the tab's own images, by name.
+
+    One download, its hash checked, for all who ask meanwhile; it goes on where nobody waits for it any more.
+    """
+    for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load()).wait():
+        line = f"Fetching VGG-16: {own_image.fetched()} of {own_image.VGG_MB} MB."
+        yield {"status": status(line, busy=True)}
+    yield {"own": own_panel(steering), "status": status("VGG-16 is here: add your image.")}
 
 
 def steps_line(steering: Steering) -> str:

@@ -482,6 +482,10 @@ def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     for size in (0, -5, 10**6):
         with pytest.raises(DataError, match="image size"):
             prepare_folder(source, tmp_path / "out", image_size=size)
+    for seed in (-1, 10**400):
+        with pytest.raises(DataError, match="seed: a whole number"):
+            _prepare(source, tmp_path / "out", seed=seed)
+    assert not (tmp_path / "out").exists()
 
 
 def test_roots_as_archives_have_them(tmp_path: Path) -> None:
