@@ -290,8 +290,8 @@ def build(compose: Compose) -> None:
         run = html.run_button("Swap the memory", "controls-run")
         empty = note("Your caption with the best memory, with none, the worst, a random one and its own.")
         made = html.panel(empty, elem_id="controls-result")
+    # In line, if in no group's: of an event beside the queue the page does not hear that a state has changed.
     quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
-    # A state's change is told in line.
     compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
     compose.on([open_.click, asked.change], look, compose.whole_query, [seen, faded, "status"])
     compose.on(run.click, exchange, compose.whole_query, [made, "status"])

@@ -196,7 +196,8 @@ def own_panel(steering: Steering) -> str:
     return render("own", steering=steering, full=full, readable=readable, megabytes=own_image.VGG_MB)
 
 
-_FETCHED = Shelved[Vgg16Features](most=1)
+_FETCHED = Shelved[str](most=1)
+"""The hash of what was fetched."""
 
 
 def fetch(steering: Steering) -> Iterator[dict[str, str]]:
@@ -204,7 +205,7 @@ def fetch(steering: Steering) -> Iterator[dict[str, str]]:
 
     One download, its hash checked, for all who ask meanwhile; it goes on where nobody waits for it any more.
     """
-    for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load()).wait():
+    for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load().hash).wait():
         line = f"Fetching VGG-16: {own_image.fetched()} of {own_image.VGG_MB} MB."
         yield {"status": status(line, busy=True)}
     yield {"own": own_panel(steering), "status": status("VGG-16 is here: add your image.")}

@@ -164,7 +164,7 @@ def test_a_photograph_is_offered_what_reads_it(
     here = list[Path]()
     monkeypatch.setattr(own_image, "weight_file", lambda: next(iter(here), None))
     monkeypatch.setattr(steering, "_FETCHED", type(steering._FETCHED)(most=1))
-    monkeypatch.setattr(steering.Vgg16Features, "load", lambda: here.append(tmp_path))
+    monkeypatch.setattr(steering.Vgg16Features, "load", lambda: here.append(tmp_path) or FakeNetwork)
     page = ready(desk).page
     page.click('#memory .md-card [data-act="pin"]')  # the panel is drawn anew
     page.wait_for_selector("#own [data-act=fetch]")

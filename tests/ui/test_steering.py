@@ -14,6 +14,7 @@ from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
 from memdriven.ui import references, steering
 from memdriven.ui.references import memory_panel
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, own_panel
+from tests.pipeline.test_own_image import FakeNetwork
 
 CAPTION = "a small red bird with black wings"
 
@@ -221,7 +222,7 @@ def test_weights_are_fetched_once_and_tell_how_far_they_are(
     folder, go, loads = tmp_path / "checkpoints", threading.Event(), list[object]()
     folder.mkdir()
 
-    def load(*given: object) -> object:
+    def load(*given: object) -> type:
         loads.append(given)
         if len(loads) == 1:
             raise CheckpointError("VGG-16", "a failed download", "connect once")
@@ -229,7 +230,7 @@ def test_weights_are_fetched_once_and_tell_how_far_they_are(
         part.write_bytes(bytes(3_000_000))
         go.wait(60)
         part.rename(folder / "vgg16_features-amdegroot-88682ab5.pth")
-        return object()
+        return FakeNetwork
 
     monkeypatch.setattr(Vgg16Features, "load", load)
     with pytest.raises(CheckpointError, match="failed download"):
