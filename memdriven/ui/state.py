@@ -34,9 +34,10 @@ RULES = {
     "all": "all combined",
 }
 """Each strategy that compares, and its name for people."""
-CONCURRENCY_ID, LONG = "model", "long"
+CONCURRENCY_ID, LONG, FETCH = "model", "long", "fetch"
 """Queue groups of what runs the networks, one of each at a time: a picture, and what takes longer than one.
 So no picture waits for another visitor's table; they take turns at each stage (`MemoryDrivenPipeline.turn`).
+And that of those who wait for a download.
 """
 
 
