@@ -22,7 +22,7 @@ from typing import Self
 import torch
 from PIL import Image
 
-from memdriven.data.foreign import kind_of
+from memdriven.data.foreign import KINDS
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError, require
@@ -202,9 +202,9 @@ def read_picture(content: object) -> Image.Image:
     whole = read_upload(content)
     try:
         return centre_square(decode_image(whole, "", SIDE, MAX_PIXELS), SIDE)
-    except DataError:
-        kind = kind_of("", whole)
-        raise no_picture(kind.what if kind else OTHER_KIND) from None
+    except DataError as error:
+        known = error.found in {kind.what for kind in KINDS}
+        raise no_picture(error.found if known else OTHER_KIND) from None
 
 
 def no_picture(found: str) -> DataError:
