@@ -82,14 +82,17 @@ def parse_json(text: str | bytes) -> Any:
     Raises:
         ValueError: it is not such JSON, not UTF-8, or nested too deep.
     """
+    text = text.decode(json.detect_encoding(text)).lstrip("\ufeff") if isinstance(text, bytes) else text
+    value, end = json_value(text, len(text) - len(text.lstrip(_BLANKS)))
+    if rest := text[end:].strip(_BLANKS):
+        raise ValueError(f"more behind it: {rest[:40]!r}")
+    return value
+
+
+def json_value(text: str, start: int) -> tuple[Any, int]:
+    """Return the value that strict JSON has at a place, as `parse_json` does, and where it ends."""
     try:
-        return json.loads(
-            text,
-            parse_constant=_number,
-            parse_float=_number,
-            parse_int=_number,
-            object_pairs_hook=_each_field_once,
-        )
+        return _STRICT.raw_decode(text, start)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -107,6 +110,10 @@ def _each_field_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
+_BLANKS = " \t\r\n"
+_STRICT = json.JSONDecoder(
+    parse_constant=_number, parse_float=_number, parse_int=_number, object_pairs_hook=_each_field_once
+)
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
 _REPR.maxlevel = 3

@@ -12,10 +12,12 @@ import json
 import multiprocessing.connection
 import os
 import random
+import signal
+import sys
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +43,7 @@ from memdriven.data.prepared import (
     refuse_other_content,
     write_prepared,
 )
-from memdriven.errors import DataError, require
+from memdriven.errors import DataError, Interrupted, require
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
 from memdriven.numbers import check_whole, shown
 
@@ -229,10 +231,15 @@ def _render_table(
     # Of what is asked for some may be hidden, and dropped.
     _make_room(out, name, {**facts, "counts": dict(counts)} if name == NAME else facts)
     made: list[Item | None] = []
-    with tqdm(total=counts.total(), desc="aviary", unit="img", smoothing=0.05) as bar:
-        for views, shares in zip(table.values(), _run(out, table, how), strict=True):
-            made += map(_item, views, shares)
-            bar.update(len(views))
+    shares_of = contextlib.closing(_run(out, table, how))
+    try:
+        with tqdm(total=counts.total(), desc="aviary", unit="img", smoothing=0.05) as bar, shares_of as each:
+            for views, shares in zip(table.values(), each, strict=True):
+                made += map(_item, views, shares)
+                bar.update(len(views))
+    except KeyboardInterrupt as stop:
+        number = getattr(stop, "number", signal.SIGINT)
+        raise Interrupted(number, f"\nstopped: the same command goes on where it was, in {out}") from None
     write_prepared(
         out,
         [item for item in made if item is not None],
@@ -264,23 +271,33 @@ def _make_room(out: Path, name: str, wanted: Mapping[str, object]) -> None:
         out.mkdir(parents=True, exist_ok=True)
 
 
-def _run(out: Path, table: Mapping[str, Sequence[View]], how: Rendering) -> Iterator[list[dict[str, float]]]:
-    """Give what `_render` returns of each log's views, in the table's order."""
+def _run(
+    out: Path, table: Mapping[str, Sequence[View]], how: Rendering
+) -> Generator[list[dict[str, float]], None, None]:
+    """Give what `_render` returns of each log's views, in the table's order; closed, end in mid-picture."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers, render = cores if how.workers is None else how.workers, partial(_render, out, how)
+    workers = cores if how.workers is None else how.workers
     if workers <= 1:
-        yield from map(render, table, table.values())
+        yield from map(partial(_render, out, how), table, table.values())
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        yield from pool.map(render, table, table.values())
+        try:
+            yield from pool.map(partial(_work, out, how), table, table.values())
+        except BaseException:  # by itself the pool would wait for a whole log of each worker
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
 
 
 def _begin() -> None:
     """Begin a worker, which ends with its parent: a pool's wait for work for ever.
 
-    It has one thread: a picture a core beats a picture on all cores.
+    It has one thread: a picture a core beats a picture on all cores. Ctrl-C is for the parent, which sends
+    SIGTERM; what is half-written is removed then.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -290,6 +307,14 @@ def _begin() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(*task: Any) -> list[dict[str, float]]:
+    """Render in a worker; when it is told to stop, end it: by itself it would take the next task."""
+    try:
+        return _render(*task)
+    except SystemExit:
+        os._exit(1)
 
 
 def _render(out: Path, how: Rendering, name: str, views: Sequence[View]) -> list[dict[str, float]]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memdriven.cli import PROGRAM, command_of, run
-from memdriven.errors import ConfigError, DataError, explained
+from memdriven.errors import ConfigError, DataError, explained, require
 from memdriven.files import atomic_write_json, read_json
-from memdriven.numbers import counted
+from memdriven.numbers import check_number, counted
 
 
 class Phase(NamedTuple):
@@ -62,17 +62,23 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
         ConfigError: it cannot be read, or a phase lacks something.
     """
     wanted = f"a recipe in TOML whose phases have name, what, minutes, run: {recipe}"
-    wrong = OSError, ValueError, KeyError, TypeError, AttributeError
+    wrong = OSError, ValueError, LookupError, TypeError, AttributeError
     with explained(ConfigError, wanted, "see recipes/aviary.toml", *wrong):
-        given = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        given = tomllib.loads(recipe.read_text(encoding="utf-8-sig"))
         words = {f"{{{name}}}": shlex.split(text) for name, text in given.get("words", {}).items()}
         phases = []
         for phase in given["phase"]:
             # Taken apart before a folder is put in, whose name may have blanks.
             parts = [part for word in shlex.split(phase["run"]) for part in words.get(word, [word])]
             command = shlex.join(part.format(work=work.as_posix()) for part in parts)
-            minutes, about = float(phase["minutes"]), str(phase["what"])
+            minutes = check_number(f"minutes of {phase['name']}", phase["minutes"], 0, 1e5)
+            about = str(phase["what"])
             phases.append(Phase(str(phase["name"]), partial(_give, command), command, minutes, about))
+    names = [phase.name for phase in phases]
+    twice = ", ".join({name for name in names if names.count(name) > 1})
+    require(
+        phases and not twice, ConfigError, wanted, f"{twice} twice" if twice else "no phase", "name each once"
+    )
     return phases
 
 

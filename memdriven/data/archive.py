@@ -21,11 +21,12 @@ import threading
 import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from memdriven.data.foreign import ARCHIVE, UNPACK, Foreign, kind_of
 from memdriven.data.images import ENDINGS
 from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors
@@ -83,6 +84,11 @@ class Archive:
     def names(self) -> list[str]:
         """All files, sorted."""
         return sorted(self._read)
+
+    @property
+    def unread(self) -> dict[str, Foreign]:
+        """Files of kinds that are not read, with what they are."""
+        return {name: kind for name in self.names if (kind := kind_of(name))}
 
     def meant(self, name: str, links: int = 8) -> str | None:
         """Return the file that a name means, or None.
@@ -155,7 +161,7 @@ def _composed(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return _composed(_composed(name.strip()).casefold())
+    return unicodedata.normalize("NFKC", _composed(name.strip()).casefold())
 
 
 @contextlib.contextmanager
@@ -170,7 +176,7 @@ def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) 
         archive = Archive(" and ".join(map(str, paths)))
         for path in paths:
             if path.is_dir():
-                _add_folder(archive, path, follow_links)
+                _add_folder(archive, path, follow_links, opened=paths)
                 for packed in sorted(path.iterdir()) if inner else ():
                     if packed.name.lower().endswith(PACKED) and packed.is_file() and packed.name[0] != ".":
                         _add_file(archive, packed, stack)
@@ -181,8 +187,11 @@ def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) 
         yield archive
 
 
-def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
-    """Add a folder's files, under their own names alone where links within it lead to them."""
+def _add_folder(archive: Archive, folder: Path, follow_links: bool, opened: Sequence[Path] = ()) -> None:
+    """Add a folder's files, under their own names alone where links within it lead to them.
+
+    Those of `opened`, archives in it that are opened by themselves, are left out.
+    """
     root = os.path.realpath(folder)
     seen, waiting = {root}, [(str(folder), "")]
     while waiting:
@@ -206,16 +215,20 @@ def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
                 if entry.is_dir():
                     seen.add(os.path.realpath(entry.path))
                     waiting.append((entry.path, name + "/"))
-                elif entry.is_file():
+                elif entry.is_file() and Path(entry.path) not in opened:
                     archive.add(name, Path(entry.path).read_bytes)
 
 
 def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None:
-    fix = "download the archive again"
+    wanted, fix = f"a folder, or a whole zip or tar archive, at {path}", "download the archive again"
     if not path.name.lower().endswith(PACKED):
-        fix = "give the folder that holds it, or, of another archive, the folder it unpacks to"
+        fix = "give the folder that holds it"
+    with path.open("rb") as stream:
+        kind = kind_of(path.name, stream.read(512))
+    if kind not in (None, ARCHIVE):
+        raise DataError(wanted, kind.what, kind.fix if kind.fix == UNPACK else fix)
     # Whatever the libraries make of damaged and hostile archives.
-    with explained(DataError, f"a folder, or a whole zip or tar archive, at {path}", fix, Exception):
+    with explained(DataError, wanted, fix, Exception):
         if zipfile.is_zipfile(path):
             _add_zip(archive, stack.enter_context(zipfile.ZipFile(path)))
         else:
@@ -273,6 +286,8 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
             if member.isfile() and used:
                 metered.header = None
                 tar.extract(member, folder, filter="data")
+            elif member.isfile() and kind_of(member.name):
+                archive.add(posixpath.normpath(member.name), bytes)  # by its name alone
             elif member.islnk() or member.issym():
                 name = posixpath.normpath(member.name)
                 base = posixpath.dirname(name) if member.issym() else ""  # a hard link's counts from the root

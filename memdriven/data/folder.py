@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from memdriven.data.archive import PACKED, Archive, open_archives
-from memdriven.data.images import ENDINGS, OTHER_ENDINGS, Fit
+from memdriven.data.foreign import SAVE, UNPACK, kind_of
+from memdriven.data.images import ENDINGS, Fit
 from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
 from memdriven.data.tables import (
     BOX,
@@ -44,12 +45,13 @@ from memdriven.data.tables import (
 )
 from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import check_number, counted, in_range, shown
+from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
 
-SIDECARS = (".txt", ".caption")
+SIDECARS = (".txt", ".caption", ".json")
 NO_CAPTION = ("", "nan", "null", "none", "n/a")
 """What other programs write into an empty field."""
-SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+RESERVED = ("con", "prn", "aux", "nul", *(port + str(n) for port in ("com", "lpt") for n in range(1, 10)))
+"""Names that no file may have on Windows, whatever its ending."""
 
 
 def prepare_folder(
@@ -99,6 +101,7 @@ def prepare_folder(
     source, out = Path(source), Path(out)
     refuse_other_content(out)
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
+    check_whole("seed", seed, 0, 2**53 - 1, DataError)
     with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:
         read = _Source(files, source)
         read.read_tables(column_name(split_column))
@@ -153,7 +156,7 @@ class _Source:
     """A folder's files, what its rows say of the pictures, and all that is wrong or was left out."""
 
     def __init__(self, files: Archive, place: Path) -> None:
-        self.files, self.place, self.faults = files, place, Faults()
+        self.files, self.place, self.faults, self.table = files, place, Faults(), ""
         self.pictures: dict[str, _Picture] = {}
         self.told: dict[tuple[str, str], list[str]] = defaultdict(list)
         """What was left out, or read otherwise than it is written, as a noun and what of it -> which ones."""
@@ -161,6 +164,7 @@ class _Source:
     def read_tables(self, split_column: str) -> None:
         """Join the rows of each image, in the tables' order."""
         for table in find_tables(self.files, self.place):
+            self.table = table
             for line, row in read_rows(self.files, table, self.place / table, self.faults):
                 with self.faults.noted():
                     place = f"{self.place / table}, line {line}"
@@ -178,7 +182,8 @@ class _Source:
         file = self._locate(base, name, place)
         picture = self.pictures.setdefault(file, _Picture(file))
         text = _first(row, TEXT)
-        texts = [value for column, value in row.items() if column[-1:].isdecimal() and is_text(column)]
+        numbered = ((column, value) for column, value in row.items() if column[-1:].isdecimal())
+        texts = [value for column, value in numbered if is_text(column) and value is not None]
         texts += text if isinstance(text, list) else [] if text is None else [text]
         self._describe(picture, texts)
         if not texts:
@@ -210,21 +215,27 @@ class _Source:
         found = self.files.meant(path)
         if found is None:
             ending = self.files.ending_with(name)
-            others = (name, *ending[: len(ending) == 1], base + unquote(name), *(path + e for e in ENDINGS))
+            twins = self.files.alike(path)
+            stems = () if twins else (path, path[: path.rfind(".")]) if is_picture(path) else (path,)
+            others = [name, *ending[: len(ending) == 1], base + unquote(name), base + name.strip("'")]
+            others += [stem + end for stem in stems for end in ENDINGS]
             found = next(filter(None, map(self.files.meant, others)), None)
             if found is not None:
                 self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
         if found is not None and is_picture(found):
             return found
-        if found is not None and found.lower().endswith(OTHER_ENDINGS):
+        if found is not None and (kind := kind_of(found)):
             wanted = f"a picture of a format that is read for {place}"
-            raise DataError(wanted, found, "save it as JPEG or PNG, and name that")
+            raise DataError(wanted, f"{found}, {kind.what}", f"{kind.fix}, and name that")
         why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
-        if not found and (twins := self.files.alike(path)):
+        if not found and twins:
             why = f"{' and '.join(twins)}, either of which is meant"
-        names = self.files.names if len(self.faults) < 5 and not found else ()
-        if near := difflib.get_close_matches(path, names, n=1, cutoff=0.8):
-            why += f"; is {near[0]} meant?"
+        if len(self.faults) < 5 and not found:
+            same = self.files.ending_with(PurePosixPath(name).name)
+            if near := same or difflib.get_close_matches(path, self.files.names, n=1, cutoff=0.81):
+                why += f"; is {near[0]} meant?"
+            packed = [file for file, kind in self.files.unread.items() if kind.fix == UNPACK]
+            why += f"; {packed[0]} is not opened: {UNPACK}" if packed else ""
         if path in self.files.left_out:
             why += "; links that lead out of the folder are not followed without --follow-links"
         fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
@@ -237,7 +248,8 @@ class _Source:
             for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in SIDECARS):
                 if not picture.captions and (found := self.files.meant(name)):
                     with self.faults.noted():
-                        lines = decoded(self.files.read(found), self.place / found).splitlines()
+                        text = decoded(self.files.read(found), self.place / found)
+                        lines = captions_of(text) if found.endswith(".json") else text.splitlines()
                         self._describe(picture, [line for line in lines if line.strip()])
             if from_names and not picture.captions:
                 picture.captions[caption_of_name(file)] = None
@@ -265,8 +277,11 @@ class _Source:
 
     def notes(self) -> Iterator[str]:
         """Tell what was left out and what was read otherwise than it is written."""
-        others = [name for name in self.files.names if name.lower().endswith(OTHER_ENDINGS)]
-        self.told["image", "of a format that is not read left out (save as JPEG or PNG)"] = others
+        for noun, what, fix in (
+            ("image", "of a format that is not read left out (save as JPEG or PNG)", SAVE),
+            ("archive", "not opened (unpack it and give the folder)", UNPACK),
+        ):
+            self.told[noun, what] = [n for n, kind in self.files.unread.items() if kind.fix == fix]
         self.told["link", "out of the folder not followed (--follow-links does)"] = self.files.left_out
         self.told["faulty row", "left out"] = [f"{each.wanted}: {each.found}" for each in self.faults]
         for (noun, what), those in self.told.items():
@@ -275,12 +290,14 @@ class _Source:
 
     def nothing(self) -> DataError:
         """Return the error that no picture has a caption."""
-        names = self.files.names
-        sheet = next((name for name in names if name.lower().endswith(SPREADSHEETS)), None)
+        names, unread = self.files.names, self.files.unread.items()
+        others = [
+            f"{name} is {kind.what}: {kind.fix}" for name, kind in unread if kind.fix not in (SAVE, UNPACK)
+        ]
         found = (
-            "" if self.pictures else "no row in a table and no text beside a picture",
+            "" if self.pictures else f"no row in {self.table or 'a table'} and no text beside a picture",
             *self.notes(),
-            f"{sheet} is a spreadsheet, which is read when saved as CSV UTF-8" if sheet else "",
+            *others[:1],
             f"{counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
         )
         return DataError(
@@ -289,6 +306,16 @@ class _Source:
             'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
             "or describe them by their names with --captions-from-names",
         )
+
+
+def captions_of(text: str) -> list[str]:
+    """Return the captions in the JSON object that some tools write beside a picture."""
+    with contextlib.suppress(ValueError):
+        content = parse_json(text)
+        row = {column_name(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+        found = _first(row, TEXT)
+        return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
+    return []
 
 
 def caption_of_name(name: str) -> str:
@@ -330,7 +357,7 @@ def _class(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
-    return None if isinstance(value, float) and "." in name else clean(name)[:200]
+    return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
 
 
 def _box(value: Any) -> tuple[float, ...] | None:
@@ -376,8 +403,7 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 def _ids(names: Sequence[str]) -> list[str]:
     """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
-    taken: set[str] = set()
-    ids = []
+    taken, ids = set(RESERVED), []
     for number, path in enumerate(names):
         name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
         unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"

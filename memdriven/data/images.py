@@ -7,14 +7,15 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from memdriven.data.foreign import kind_of
 from memdriven.errors import DataError, explained, require
 
 MAX_PIXELS = 64_000_000
@@ -30,11 +31,6 @@ ENDINGS = (
     *(".qoi", ".psd", ".ico", ".tga"),
 )
 """Names that files of these formats have, and TGA, whose content does not tell what it is."""
-OTHER_ENDINGS = (
-    *(".heic", ".heif", ".jxl", ".svg", ".eps", ".pdf", ".icns", ".dds", ".xcf", ".exr", ".hdr"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
-)
-"""Names of pictures that are not read: told, as a phone's are HEIC, rather than passed over."""
 FRAMES = "several frames"
 """Key of a decoded picture's `info`: whether its file holds frames or pages that were not read."""
 _OF_FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # PSD's are layers, a phone's second JPEG a preview
@@ -48,16 +44,8 @@ _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339
 """TIFF's tags BitsPerSample, PhotometricInterpretation (0: white is zero), SampleFormat (2: signed)."""
 _SPACES = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 """Mode -> the colour space of a profile that fits it."""
-_OTHERS = {
-    rb"II\*\0|MM\0\*|II\+\0|MM\0\+": "a TIFF of samples that are not read, such as halves or doubles",
-    rb".{4}ftyp(hei|hev|mif|msf)": "a HEIC picture, as phones take them",
-    rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL picture",
-    rb"\s*(<\?xml[^>]*>\s*)?<svg": "an SVG drawing",
-    rb"\s*<(!doctype )?html": "a web page, which a download gave in the picture's place",
-    rb"version https://git-lfs": "a pointer of Git LFS, which `git lfs pull` fills",
-    rb"%PDF|%!PS": "a PDF or PostScript page",
-}
-"""How files begin that are given as pictures and are none, or none that is read."""
+# Without libtiff Pillow takes planes of 16 bits for planes of 8, and refuses YCbCr that is not compressed.
+TiffImagePlugin.READ_LIBTIFF = True
 # What Pillow notes of a damaged tag or an odd palette, in a picture that is read all the same, is for nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -86,19 +74,31 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
     # Pillow's decoders make all kinds of errors of damaged files.
     with explained(DataError, f"a readable image in {name}", "replace it or remove its entry", Exception):
         try:
-            image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
+            opened = Image.open(io.BytesIO(content), formats=formats)
         except UnidentifiedImageError:
             wanted = f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})"
-            raise DataError(wanted, _what_it_is(content, name), "save it as PNG") from None
+            kind = kind_of(name, content)
+            found = kind.what if kind else "none, or a damaged header" if content else "an empty file"
+            raise DataError(wanted, found, kind.fix if kind else "replace it or remove its entry") from None
         wanted = f"an image of at most {max_pixels / 1e6:.0f} million pixels"
-        found, fix = f"{name} with {image.width} x {image.height}", "shrink the image or remove its entry"
-        require(image.width * image.height <= max_pixels, DataError, wanted, found, fix)
+        found, fix = f"{name} with {opened.width} x {opened.height}", "shrink the image or remove its entry"
+        require(opened.width * opened.height <= max_pixels, DataError, wanted, found, fix)
+        if opened.format == "PNG":
+            Image.open(io.BytesIO(content)).verify()  # its sums: what is damaged may be read as black
         if least_side:
-            image.draft("RGB", (least_side, least_side))
-        tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
+            opened.draft("RGB", (least_side, least_side))
+        tags = dict(getattr(opened, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
         several = False
         with contextlib.suppress(Exception):  # a damaged second one
-            several = image.format in _OF_FRAMES and bool(getattr(image, "is_animated", False))
+            several = opened.format in _OF_FRAMES and bool(getattr(opened, "is_animated", False))
+        if opened.format == "TIFF":
+            # libtiff gives numbers in this machine's byte order, whatever the file's.
+            opened.tile = [
+                tile._replace(args=(re.sub(r"(?<=\d)B(?=[FS]?$)", "N", tile.args[0]), *tile.args[1:]))
+                for tile in opened.tile
+                if isinstance(tile.args, tuple)
+            ]
+        image: Image.Image = opened
         clear = image.info.get("transparency")
         if image.format == "PNG" and image.mode == "L" and isinstance(clear, int) and content[24] < 8:
             # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
@@ -110,17 +110,6 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         if several:
             plain.info[FRAMES] = True
         return plain
-
-
-def _what_it_is(content: bytes, name: str) -> str:
-    """Say what a file is that no decoder takes."""
-    kind = PurePath(name).suffix.lower()
-    if not content:
-        return "an empty file"
-    for beginning, what in _OTHERS.items():
-        if re.match(beginning, content, re.DOTALL | re.IGNORECASE):
-            return what
-    return f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
 
 
 def _in_8_bits(image: Image.Image, tags: Mapping[int, Any], name: str) -> Image.Image:

@@ -122,7 +122,7 @@ class PreparedDataset:
         require(good, DataError, wanted, f"{shown(name)}, {shown(size)} and {shown(classes)}", _AGAIN)
         table = path / ITEMS
         unreadable = explained(DataError, f"the item table {table}", _AGAIN, OSError, UnicodeDecodeError)
-        with unreadable, table.open(encoding="utf-8") as stream:
+        with unreadable, table.open(encoding="utf-8-sig") as stream:
             items = [_read_item(line, f"{table}, line {n}") for n, line in enumerate(stream, 1)]
         _check(items, table)
         counts = dict(Counter(item.split for item in items))

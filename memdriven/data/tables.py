@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.data.archive import Archive
+from memdriven.data.foreign import kind_of
 from memdriven.data.images import ENDINGS
 from memdriven.errors import DataError, require
-from memdriven.numbers import parse_json
+from memdriven.numbers import json_value, parse_json
 
-TABLES = tuple(
-    f"{name}.{ending}"
-    for ending in ("jsonl", "csv", "tsv", "json", "txt")
-    for name in ("metadata", "captions")
-)
-"""What a table of captions is called; another .jsonl, .csv, .tsv or .token counts where it is the only one,
-and where there is none another .json that lists pictures (`captions_val2017.json`, `meta_cap.json`)."""
-SEPARATED = (".jsonl", ".csv", ".tsv", ".token", ".token.txt")
+SEPARATED: tuple[str, ...] = (".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".token")
+SEPARATED = (*SEPARATED, *(f"{ending}.txt" for ending in (*SEPARATED, ".json")))  # as Windows hides endings
+TABLES = tuple(name + ending for ending in (*SEPARATED, ".json", ".txt") for name in ("metadata", "captions"))
+"""What a table of captions is called; another of `SEPARATED` counts where it is the only one, and where there
+is none another .json that lists pictures (`captions_val2017.json`, `meta_cap.json`)."""
 FILE = (
     *("file_name", "file", "filename", "file_path", "filepath", "image", "image_file", "image_filename"),
     *("image_path", "image_name", "path", "img", "img_path", "image_id"),
@@ -73,8 +71,8 @@ def is_picture(name: str) -> bool:
 def decoded(content: bytes, place: Path) -> str:
     """Return the text of a file in UTF-8, UTF-16 or UTF-32, with a byte order mark or without."""
     try:
-        if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
-            raise ValueError("a spreadsheet or an archive")
+        if kind := kind_of("", content):
+            raise ValueError(kind.what)
         return content.decode(json.detect_encoding(content)).lstrip("\ufeff")
     except ValueError as error:
         at = getattr(error, "start", None)
@@ -84,8 +82,8 @@ def decoded(content: bytes, place: Path) -> str:
 
 
 def column_name(text: str) -> str:
-    """Return a column's name as it is compared: lower case, underscores for blanks and hyphens."""
-    return re.sub(r"[\s-]+", "_", text.strip().strip("\"'").lower())
+    """Return a column's name as it is compared: lower case, underscores for blanks and hyphens, no remark."""
+    return re.sub(r"[\s-]+", "_", re.sub(r"[\[(].*", "", text).strip("\"'# \t\r\n\ufeff").lower())
 
 
 def is_text(column: str) -> bool:
@@ -142,39 +140,81 @@ def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterat
     def fault(line: int, wanted: str, found: str, fix: str) -> None:
         faults.append(DataError(f"{wanted} in {place}" + f", line {line}" * (line > 0), found, fix))
 
-    kind = table.lower().rpartition(".")[2]
-    rows = _json_rows(text, kind, fault) if kind in ("json", "jsonl") else _csv_rows(text, is_file, fault)
-    for line, values in rows:
+    is_json = table.lower().endswith((".json", ".jsonl", ".ndjson")) or text.lstrip()[:1] in ("{", "[")
+    for line, values in _json_rows(text, fault) if is_json else _csv_rows(text, is_file, fault):
+        if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
+            values = dict(zip(_unnamed(len(values)), values, strict=True))
         if isinstance(values, dict):
             blank = (isinstance(value, str) and not value.strip() for value in values.values())
             names = map(column_name, map(str, values))
             yield line, {n: None if b else v for n, v, b in zip(names, values.values(), blank, strict=True)}
         else:
-            fault(line, "an object with file_name and text", type(values).__name__, "correct the line")
+            fix = 'write {"file_name": "a.jpg", "text": "a small red bird"}'
+            fault(line, "an object with file_name and text", type(values).__name__, fix)
+
+
+def _unnamed(columns: int) -> list[str]:
+    """Return the columns of a row without names: the file's, and captions."""
+    return ["file_name", *(f"text_{number}" for number in range(1, columns))]
 
 
 # -- JSON -----------------------------------------------------------------------------------------------
 
 
-def _json_rows(text: str, kind: str, fault: _Fault) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of JSON, or of one object a line, by the file's ending or as only its lines are JSON."""
-    lines = re.split("\r\n|\r|\n", text.strip("\r\n"))
-    if kind == "json" or lines[0].lstrip().startswith("[{"):
+_BETWEEN = re.compile(r"(?:[\s,\]]|\[(?=\s*\{))*")
+"""What lies between the objects of a list, or of lines that became one."""
+_NEXT = re.compile(r"^(?:[ \t]*[{\[]|[^\s}\]])", re.MULTILINE)
+"""The beginning of a line behind a broken value at which the next one may begin."""
+
+
+def _json_rows(text: str, fault: _Fault) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of JSON, however its lines are broken: a list, an object, or objects without a list.
+
+    A value that is no JSON is one fault, at the line where it begins.
+    """
+    values, at, line = [], 0, 1
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    while (start := _BETWEEN.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+        line += text.count("\n", at, start)
         try:
-            yield from enumerate(_rows_of(parse_json(text)), start=1)
-            return
+            value, at = _json_value(text, start)
+            values.append((line, value))
         except ValueError as error:
-            try:
-                parse_json(lines[0])
-            except ValueError:
-                fault(0, "JSON", str(error)[:200], "correct the file")
-                return
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                yield number, parse_json(line)
-            except ValueError as error:
-                fault(number, "one JSON object", str(error)[:200], "correct the line")
+            found, fix = (
+                str(error),
+                "names and texts in double quotes, commas between, plain numbers, no comments",
+            )
+            if isinstance(error, json.JSONDecodeError):
+                found = f"{error.msg}: line {line + error.lineno - 1}, column {error.colno}"
+            fault(line, "JSON, an object a picture,", found[:200], f"correct it: {fix}")
+            end = text.find("\n", start)
+            begin = _NEXT.search(text, end + 1) if end >= 0 else None
+            at = begin.start() if begin else len(text)
+        line += text.count("\n", start, at)
+    if text.lstrip()[:1] == "[" and text.rstrip()[-1:] != "]":
+        fault(line, "the list's end", "no ]", "look whether the file was cut short")
+    if len(values) == 1:
+        yield from enumerate(_rows_of(values[0][1]), values[0][0])
+    else:
+        yield from values
+
+
+def _json_value(text: str, start: int) -> tuple[Any, int]:
+    """Return the value at a place, and where it ends: looked for in more lines as long as it is unfinished.
+
+    In all of them at once a table of broken lines would take time that grows with its square.
+    """
+    size = 1
+    while True:
+        end = text.find("\n", start + size)
+        part = text[start : end if end >= 0 else len(text)]
+        try:
+            value, length = json_value(part, 0)
+            return value, start + length
+        except json.JSONDecodeError as error:
+            if end < 0 or (error.pos < len(part) and not error.msg.startswith("Unterminated")):
+                raise
+        size = 2 * len(part)
 
 
 def _rows_of(content: Any) -> list[Any]:
@@ -183,7 +223,8 @@ def _rows_of(content: Any) -> list[Any]:
     Such lists are those of COCO, and of Karpathy's splits.
     """
     if not isinstance(content, dict):
-        return content if isinstance(content, list) else [content]
+        of_rows = isinstance(content, list) and not any(isinstance(each, str) for each in content)
+        return content if of_rows else [content]
     if isinstance(content.get("annotations"), list):
         images = content.get("images")
         images = [row for row in images if isinstance(row, dict)] if isinstance(images, list) else []
@@ -195,7 +236,7 @@ def _rows_of(content: Any) -> list[Any]:
         columns = {key: v for key, v in content.items() if isinstance(v, list | dict)}
         values = (v.values() if isinstance(v, dict) else v for v in columns.values())
         return [dict(zip(columns, row, strict=True)) for row in itertools.zip_longest(*values)]
-    if named:
+    if named or any(is_text(column_name(key)) for key in content):
         return [content]  # of one picture
     lists = [v for v in content.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
     by_name = ({FILE[0]: k, **(v if isinstance(v, dict) else {TEXT[0]: v})} for k, v in content.items())
@@ -221,7 +262,7 @@ def _csv_rows(
         fields = fields_of(line, separator)
         return len(fields) > 1 and is_file(plain_name(fields[0]))
 
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    first = next((number for number, line in enumerate(lines) if re.match(r"\s*[^\s#]", line)), 0)
     given = re.match(r'"?sep=(.)"?\s*$', lines[first]) if lines else None  # as Excel writes it
     first += given is not None
     header = lines[first] if first < len(lines) else ""
@@ -232,13 +273,14 @@ def _csv_rows(
     separator = next(iter(headed + bare), max(options, key=lambda one: len(options[one])))
     columns = options[separator]
     if bare and not headed:
-        columns, first = ["file_name", *(f"text_{n}" for n in range(1, len(columns)))], first - 1
+        columns, first = _unnamed(len(columns)), first - 1
     twice = next((name for name in columns if name in FILE and columns.count(name) > 1), None)
     if twice or not (headed or bare):
-        found = ("the columns " + ", ".join(columns))[:200] if any(columns) else "no column"
-        fix = "name the columns of the files and of the captions so, and each once"
+        found = ("the columns " + ", ".join(columns))[:200] if any(columns) else "an empty file"
+        fix = "name the columns of files and captions so, each once, with , ; | or a tab between them"
         fault(first + 1, f"one column {twice or 'file_name and one text'}", found, fix)
         return
+    names = columns
     # Of captions in columns of one name each counts.
     columns = [f"{c}_{n}" if is_text(c) and c in columns[:n] else c for n, c in enumerate(columns)]
 
@@ -261,8 +303,10 @@ def _csv_rows(
         start += rows.line_num
         while len(fields) > len(columns) and not fields[-1].strip():
             fields.pop()  # separators at the ends of rows alone
+        if [column_name(field) for field in fields] == names or not re.search(r"\w", "".join(fields)):
+            continue  # the header again, as where tables were joined, or a rule
         if len(fields) > len(columns):
-            fix = "put captions that hold the separator in double quotes"
+            fix = 'put captions that hold the separator in straight double quotes, "..."'
             fault(line, "as many fields as columns", f"{len(fields)} instead of {len(columns)}", fix)
-        elif any(value.strip() for value in fields):
+        else:
             yield line, dict(zip(columns, fields, strict=False))

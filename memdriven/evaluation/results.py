@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, explained
 from memdriven.files import explain_disk_errors
 from memdriven.numbers import parse_json, shown
 
@@ -127,9 +127,12 @@ def read_results(path: Path | str) -> list[Result]:
     path = Path(path)
     if not path.exists():
         return []
-    *lines, rest = path.read_text(encoding="utf-8").split("\n")
+    with explained(EvaluationError, f"UTF-8 text in {path}", "save it so", UnicodeDecodeError):
+        *lines, rest = path.read_text(encoding="utf-8-sig").split("\n")
     results = []
-    for number, line in enumerate([*lines, rest] if rest else lines, 1):
+    for number, line in enumerate([*lines, rest], 1):
+        if not line.strip():
+            continue
         try:
             record = parse_json(line)
             if record.pop("schema") != SCHEMA:

@@ -22,6 +22,7 @@ from typing import Self
 import torch
 from PIL import Image
 
+from memdriven.data.foreign import kind_of
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError, require
@@ -202,7 +203,8 @@ def read_picture(content: object) -> Image.Image:
     try:
         return centre_square(decode_image(whole, "", SIDE, MAX_PIXELS), SIDE)
     except DataError:
-        raise no_picture(OTHER_KIND) from None
+        kind = kind_of("", whole)
+        raise no_picture(kind.what if kind else OTHER_KIND) from None
 
 
 def no_picture(found: str) -> DataError:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -192,6 +195,28 @@ def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp
     written = (out / "items.jsonl").read_bytes()
     prepare_resettings(base, out, how)
     assert (out / "items.jsonl").read_bytes() == written
+
+
+def test_a_signal_stops_it_in_mid_species_and_it_goes_on(tmp_path: Path) -> None:
+    out, counts = tmp_path / "birds", {"train_per_species": 5, "test_per_species": 0, "species_limit": 2}
+    command = [sys.executable, "-m", "memdriven", "prepare", "aviary", "--out", str(out)]
+    command += ["--validation-per-species", "0", "--image-size", "64", "--workers", "2"]
+    command += [word for name, n in counts.items() for word in (f"--{name.replace('_', '-')}", str(n))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(out.glob("images/*/*.webp")) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert f"stopped: the same command goes on where it was, in {out}" in told
+    assert "Traceback" not in told
+    assert not list(out.rglob(".*"))
+    before = {path: path.stat().st_mtime_ns for path in out.glob("images/*/*.webp")}
+    assert 0 < len(before) <= 7, "of the ten of two species"
+    prepare_aviary(out, Rendering(image_size=64, workers=0), validation_per_species=0, **counts)
+    assert len(PreparedDataset.open(out)) == 10
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_workers_end_with_a_killed_parent() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import tarfile
 import zipfile
@@ -120,7 +121,7 @@ def test_names_that_differ_only_in_their_ending_get_their_own_ids(tmp_path: Path
 GOOD = {"file_name": "a.png", "text": "fine"}
 FAULTS = [
     (["{"], "line 1"),
-    (["[1]"], "list"),
+    (["[1]"], "an object with file_name and text.*line 1"),
     ([{"text": "x"}], "file_name"),
     ([{"file_name": "../secret.png", "text": "x"}], "inside the folder"),
     ([{"file_name": "..\\secret.png", "text": "x"}], "inside the folder"),
@@ -148,7 +149,7 @@ FAULTS = [
     ([{**GOOD, "box": [60, 0, 10, 10]}], "within the 50 x 40 px"),
     ([{**GOOD, "box": [0, 0, 0, 10]}], "within the 50 x 40 px"),
     ([{**GOOD, "split": "test"}], "'train'"),
-    ([], "no row in a table"),
+    ([], r"no row in metadata\.jsonl"),
     ([{"file_name": "a.png", "prompt_text": "x"}], "the columns file_name, prompt_text"),
     ([{"file_name": "a.png", "text": []}], "1 row without a caption"),
     ([{"file_name": "a.png", "text": "  "}], "1 row without a caption"),
@@ -275,6 +276,37 @@ TABLES = {
     "kohya's": ("meta_cap.json", '{"a": {"caption": "a red bird, small"}}'),
     "ids and titles": ("data.csv", "Image ID;Title\na;a red bird, small\n"),
     "paths": ("data.csv", "filepath;caption text\na.png;a red bird, small\n"),
+    "an object over several lines": (
+        "metadata.jsonl",
+        '{\n "file_name": "a.png",\n "text": "a red bird, small"\n}\n{\n "file_name": "a.png"\n}',
+    ),
+    "a list over several lines": (
+        "metadata.jsonl",
+        '[\n  {\n    "file_name": "a.png",\n    "text": "a red bird, small"\n  },\n]\n',
+    ),
+    "captions by name over several lines": ("metadata.jsonl", '{\n "a.png": "a red bird, small"\n}'),
+    "objects behind one another": (
+        "metadata.jsonl",
+        '{"file_name": "a.png", "text": "a red bird, small"}, {"file_name": "a.png", "text": ""}',
+    ),
+    "lists of file and caption": ("metadata.jsonl", '["a.png", "a red bird, small"]\n'),
+    "an ending that Windows hides": ("metadata.csv.txt", "file_name;text\na.png;a red bird, small\n"),
+    "JSON lines whose ending it hides": (
+        "metadata.jsonl.txt",
+        '{"file_name": "a.png", "text": "a red bird, small"}',
+    ),
+    "other endings": ("captions.tab", "file_name\ttext\na.png\ta red bird, small\n"),
+    "the header again": ("metadata.csv", "file_name;text\na.png;a red bird, small\nfile_name;text\n"),
+    "a remark above": ("metadata.csv", "# mine\nfile_name;text\na.png;a red bird, small\n"),
+    "remarks in the header": ("metadata.csv", "File Name (png);Caption [en]\na.png;a red bird, small\n"),
+    "a table of Markdown": (
+        "captions.txt",
+        "| file_name | text |\n|---|:--|\n| a.png | a red bird, small |\n",
+    ),
+    "JSON beside the picture": ("a.json", '{"seed": 1, "caption": "a red bird, small"}'),
+    "another ending of the picture": ("metadata.csv", "file_name;text\na.jpg;a red bird, small\n"),
+    "a name in single quotes": ("metadata.csv", "file_name;text\n'a.png';a red bird, small\n"),
+    "wide letters": ("metadata.csv", "file_name;text\n\uff41.png;a red bird, small\n"),
     "a backslash and a dot": ("metadata.csv", 'file_name,text\n.\\A.PNG,"a red bird, small"\n'),
 }
 
@@ -325,6 +357,52 @@ def test_what_is_read_otherwise_is_told(tmp_path: Path) -> None:
         _prepare(source, tmp_path / "refused")
 
 
+FOREIGN = {
+    "metadata.yaml": (
+        b"- file_name: a.png\n",
+        r"metadata\.yaml is YAML.*write its captions as metadata\.csv",
+    ),
+    "train-00000-of-00001.parquet": (b"PAR1", r"parquet is a table or database in binary form"),
+    "captions.ods": (b"PK\3\4", r"captions\.ods is a spreadsheet: save it as CSV"),
+    "images.rar": (
+        b"Rar!\x1a\7\1\0",
+        r"1 archive not opened \(unpack it and give the folder\), e\.g\. images",
+    ),
+    "sub/images.zip": (b"PK\3\4", r"1 archive not opened .* e\.g\. sub/images\.zip"),
+    "metadata.csv": (
+        b"PAR1\xff",
+        "UTF-8 text in .*metadata\\.csv; found: a table or database in binary form",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "wanted"), [(n, *each) for n, each in FOREIGN.items()])
+def test_files_of_other_kinds_are_named(tmp_path: Path, name: str, content: bytes, wanted: str) -> None:
+    source = _source(tmp_path / "src", ["a.png", "sub/b.png"])
+    (source / name).write_bytes(content)
+    with pytest.raises(DataError, match=wanted):
+        _prepare(source, tmp_path / "out")
+    if name.endswith((".rar", ".zip")):
+        (source / "metadata.csv").write_text("file_name,text\nc.png,a red bird\n")
+        with pytest.raises(DataError, match=rf"no such file.*{name} is not opened: unpack it"):
+            _prepare(source, tmp_path / "out")
+
+
+def test_json_that_is_broken_is_a_fault_a_value(tmp_path: Path) -> None:
+    source, table = _source(tmp_path / "src", ["a.png"]), tmp_path / "src" / "metadata.json"
+    row = '{\n  "file_name": "a.png",\n  "text": "red"\n}'
+    for text, lines in (
+        (f"[{row},\n{{'file_name': 'a.png',\n  'text': 'blue'}},\n{row}]", [5]),
+        (f"{row[:-3]}\n{row}\nnonsense\n// a remark\n{row}", [1, 8, 9]),
+        (f"[{row},\n{row}", [8]),  # cut short
+    ):
+        table.write_text(text)
+        with pytest.raises(DataError) as caught:
+            _prepare(source, tmp_path / "out")
+        assert [int(n) for n in re.findall(r"json, line (\d+)", str(caught.value))] == lines
+        assert _prepare(source, tmp_path / "out", skip_faults=True).items[0].captions == ("red",)
+
+
 LISTS = {
     "images that are none": (
         '{"images": 3, "annotations": [{"image_id": 1, "caption": "x"}]}',
@@ -369,7 +447,7 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
         _prepare(source, tmp_path / "out")
     for content in (b"PK\3\4\x14\0\6\0", b"\xd0\xcf\x11\xe0"):
         (source / "metadata.csv").write_bytes(content)
-        with pytest.raises(DataError, match="a spreadsheet or an archive"):
+        with pytest.raises(DataError, match="a spreadsheet"):
             _prepare(source, tmp_path / "out")
     (source / "metadata.csv").write_text("file_name,file_name,text\na.png,b.png,red\n")
     with pytest.raises(DataError, match=r"one column file_name.*file_name, file_name, text"):
@@ -385,7 +463,7 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
         _prepare(source, tmp_path / "out")
     (source / "metadata.xlsx").rename(source / "metadata.csv")
     (source / "metadata.csv").write_text("")
-    with pytest.raises(DataError, match="no column"):
+    with pytest.raises(DataError, match="an empty file"):
         _prepare(source, tmp_path / "out")
     (source / "metadata.jsonl").write_text("{}")
     with pytest.raises(DataError, match="remove one"):
@@ -404,6 +482,10 @@ def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     for size in (0, -5, 10**6):
         with pytest.raises(DataError, match="image size"):
             prepare_folder(source, tmp_path / "out", image_size=size)
+    for seed in (-1, 10**400):
+        with pytest.raises(DataError, match="seed: a whole number"):
+            _prepare(source, tmp_path / "out", seed=seed)
+    assert not (tmp_path / "out").exists()
 
 
 def test_roots_as_archives_have_them(tmp_path: Path) -> None:
@@ -481,6 +563,14 @@ def test_names_that_differ_in_case_alone_must_be_written_as_they_are(tmp_path: P
     _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "a.PNG", "text": "x"}])
     with pytest.raises(DataError, match=r"A\.png and a\.png, either of which is meant"):
         _prepare(source, tmp_path / "out")
+
+
+def test_names_that_windows_keeps_for_itself_are_no_ids(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["CON.png", "lpt1.png", "con1.png"])
+    _jsonl(source / "metadata.jsonl", [{"file_name": path.name, "text": "x"} for path in source.iterdir()])
+    ids = {item.id for item in _prepare(source, tmp_path / "out").items}
+    assert "con1" in ids
+    assert not {"con", "lpt1"} & {name.lower() for name in ids}
 
 
 def test_no_word_is_known_to_the_held_out_pictures_alone(tmp_path: Path) -> None:

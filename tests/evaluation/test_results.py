@@ -84,6 +84,17 @@ def test_a_cut_last_line_is_passed_over_and_others_are_not(tmp_path: Path) -> No
         read_results(path)
 
 
+def test_what_an_editor_makes_of_a_file_is_read_or_told(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append_results(path, [result()])
+    text = path.read_text()
+    path.write_bytes(b"\xef\xbb\xbf" + f"{text}\n{text}".replace("\n", "\r\n").encode())
+    assert len(read_results(path)) == 2
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(EvaluationError, match="UTF-8 text"):
+        read_results(path)
+
+
 def test_a_line_after_a_cut_one_starts_afresh(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     append_results(path, [result(), result()])
