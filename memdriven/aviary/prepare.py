@@ -274,18 +274,21 @@ def _make_room(out: Path, name: str, wanted: Mapping[str, object]) -> None:
 def _run(
     out: Path, table: Mapping[str, Sequence[View]], how: Rendering
 ) -> Generator[list[dict[str, float]], None, None]:
-    """Give what `_render` returns of each log's views, in the table's order; closed, end in mid-picture."""
+    """Give what `_render` returns of each log's views, in the table's order; closed, end in mid-picture.
+
+    By itself the pool would wait until each worker has finished its log.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = cores if how.workers is None else how.workers
     if workers <= 1:
         yield from map(partial(_render, out, how), table, table.values())
         return
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
         try:
             yield from pool.map(partial(_work, out, how), table, table.values())
-        except BaseException:  # by itself the pool would wait for a whole log of each worker
-            for worker in multiprocessing.active_children():
+        except BaseException:
+            for worker in {*multiprocessing.active_children()} - {*others}:
                 worker.terminate()
             raise
 

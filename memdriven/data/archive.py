@@ -116,7 +116,8 @@ class Archive:
         return self._plain.get(_plain(name), [])
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes; one that is missing or damaged is refused by name."""
+        """Return the bytes of the file that a name means; a missing or damaged one is refused by name."""
+        name = self.meant(name) or name
         wanted, fix = f"an undamaged {name} in {self.place}", "restore it, or download the archive again"
         require(name in self._read, DataError, wanted, "no such file", fix)
         with explained(DataError, wanted, fix, Exception):
@@ -144,8 +145,8 @@ class Archive:
         raise DataError(f"{path} in {self.place}", found, fix)
 
     def matching(self, pattern: str) -> list[re.Match[str]]:
-        """Return the matches of a regular expression at the end of the names, sorted by name."""
-        expression = re.compile(r"(?:.*/)?" + pattern)
+        """Return the matches of an expression, in whatever case, at the end of the names, sorted by name."""
+        expression = re.compile(r"(?:.*/)?" + pattern, re.IGNORECASE)
         matches = (expression.fullmatch(name) for name in self.names)
         return [match for match in matches if match]
 
@@ -295,6 +296,9 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
             metered.header = MAX_HEADER
             tar.members.clear()  # type: ignore[attr-defined]  # which nobody asks for again
             tar.pax_headers = {}  # else copied for every file to come
+        metered.header = None
+        while metered.read(1 << 20):  # to the end, where a gzip's sum stands
+            metered.seek(metered.tell())
 
 
 def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:

@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 
@@ -188,8 +189,8 @@ def _read_cub(files: Archive) -> _Read:
 
 def _table(files: Archive, name: str) -> dict[str, str]:
     """Read a table `<number> <rest>`, one entry a line."""
-    pairs = (line.strip().partition(" ") for line in files.text(files.need(name)).splitlines())
-    return {number: rest.strip() for number, _, rest in pairs if number}
+    rows = (line.split(maxsplit=1) for line in files.text(files.need(name)).splitlines())
+    return {number: "".join(rest).strip() for number, *rest in filter(None, rows)}
 
 
 def _read_flowers(files: Archive) -> _Read:
@@ -258,9 +259,10 @@ def _with_reed(
     return classes, pictures, [f"test classes: {lists or 'built in'}"]
 
 
-def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
-    """Return captions without empty, overlong and repeated ones; none at all are refused."""
-    tidy = (" ".join(clean(line).replace("\ufffd", " ").split()) for line in lines)
+def _clean_captions(lines: Iterable[Any], name: str) -> list[str]:
+    """Return captions without empty, overlong, repeated ones and what is no text; none at all is refused."""
+    texts = (clean(line).replace("\ufffd", " ") for line in lines if isinstance(line, str))
+    tidy = (" ".join(text.split()) for text in texts)
     captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
     require(captions, DataError, f"captions in {name}", "none", "download it again")
     return list(dict.fromkeys(captions))
@@ -271,12 +273,12 @@ def _read_coco(files: Archive) -> _Read:
     for split, part in (("train", "train2014"), ("test", "val2014")):
         listing = files.need(f"captions_{part}.json")
         photos = {m["name"]: m.string for m in files.matching(rf"{part}/(?P<name>[^/]+\.jpg)")}
-        captions: dict[int, list[str]] = defaultdict(list)
+        captions: dict[int, list[Any]] = defaultdict(list)
         damaged = (ValueError, KeyError, TypeError, OverflowError)
         with explained(DataError, f"COCO captions in {listing}", "download the annotations again", *damaged):
             content = parse_json(files.read(listing))
             for annotation in content["annotations"]:
-                captions[annotation["image_id"]].append(str(annotation["caption"]))
+                captions[annotation["image_id"]].append(annotation["caption"])
             named = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
             if not all(0 <= number < 10**12 for number in named):
                 raise ValueError("an id that is no number of an image")

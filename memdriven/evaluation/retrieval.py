@@ -48,8 +48,8 @@ def mismatched_captions(
     """Draw, for each caption, others that do not belong to its picture: ids (n, count).
 
     Captions of the same group (their picture's class, or where classes are unknown the picture itself), or
-    of the same words, whatever their case and marks, are never drawn. Drawn without replacement where enough
-    are left.
+    of the same words, whatever their case and marks, are never drawn. None is drawn twice where enough are
+    left.
 
     Raises:
         EvaluationError: a caption has no mismatched one, or no group.
@@ -65,7 +65,8 @@ def mismatched_captions(
         wanted = "captions of at least two pictures, with different words"
         found = f"{counted(len(captions), 'caption')}, none of which can stand against {captions[i]!r}"
         require(len(allowed), EvaluationError, wanted, found, "evaluate over more captions")
-        chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
+        few = len(allowed) < count  # then each at least once
+        chosen[i] = np.resize(rng.permutation(allowed), count) if few else rng.choice(allowed, count, False)
     return torch.from_numpy(chosen)
 
 

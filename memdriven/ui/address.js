@@ -27,7 +27,16 @@ soon(() => document.querySelector("#tabs"), (tabs) => {
   const centre = () => {
     const row = chosen()?.parentElement;
     if (row) row.scrollLeft = chosen().offsetLeft - (row.clientWidth - chosen().offsetWidth) / 2;
+    edges();
   };
+  // At whichever end there are more of them, the row fades.
+  const edges = () => {
+    const row = chosen()?.parentElement;
+    if (!row) return;
+    const [before, behind] = [row.scrollLeft, row.scrollWidth - row.clientWidth - row.scrollLeft];
+    row.dataset.more = `${before > 2 ? "left" : ""} ${behind > 2 ? "right" : ""}`;
+  };
+  tabs.addEventListener("scroll", edges, true);
   const sized = new ResizeObserver(centre);
   new MutationObserver(() => {
     for (const one of tabs.querySelectorAll("[role=tab][data-tab-id]")) sized.observe(one);
@@ -61,7 +70,10 @@ const here = () => {
   if (line()?.textContent === OPENING) line().textContent = READY;
   window.addEventListener("pagehide", note);
   document.addEventListener("visibilitychange", () => { if (document.hidden) note(); });
-  if (tab !== "picture") open(tab);
+  if (tab !== "picture") {
+    open(tab);
+    document.activeElement.blur();  // the words, which are not what was come for
+  }
   if (lesson)
     soon(() => document.querySelector("#lesson-choice input"), () => {
       const choices = [...document.querySelectorAll("#lesson-choice input")];

@@ -216,6 +216,8 @@ Every press is sent; `FairQueue` sees to those that repeat one that waits.
 """
 LONG = {**QUEUED, "concurrency_id": state.LONG}
 """Of those among them that several pictures answer, or none."""
+FETCH = {**QUEUED, "concurrency_id": state.FETCH, "concurrency_limit": 20}
+"""Of what waits for a download, which keeps nobody from painting."""
 
 
 def panel(content: str = "", **options: Any) -> gr.HTML:

@@ -1,6 +1,6 @@
 // The walk through the method: one step is open, one place of the picture and one part of v are chosen.
 // Nothing here asks the server.
-let step = "words", place = null, part = null, picked = {};
+let step = "words", place = null, part = null, picked = {}, scale = "common";
 const all = (selector) => [...element.querySelectorAll(selector)];
 const one = (selector) => element.querySelector(selector);
 const BARS = 6;
@@ -142,7 +142,7 @@ element.addEventListener("pointerdown", point);
 element.addEventListener("pointermove", point);
 element.addEventListener("click", (event) => {
   const station = event.target.closest(".md-station"), go = event.target.closest("[data-go]");
-  const gate = event.target.closest("[data-choose]");
+  const gate = event.target.closest("[data-choose]"), other = event.target.closest("[data-by-scale]");
   if (station) open(station.dataset.step);
   if (go) {
     const stations = all(".md-station"), at = stations.findIndex((each) => each.dataset.step === step);
@@ -153,8 +153,14 @@ element.addEventListener("click", (event) => {
     gates();
     showPlace();
   }
+  if (other) {
+    scale = other.dataset.byScale;
+    gates();
+  }
 });
 const gates = () => {
+  for (const map of all("[data-scale]")) map.hidden = map.dataset.scale !== scale;
+  for (const chip of all("[data-by-scale]")) chip.setAttribute("aria-pressed", chip.dataset.byScale === scale);
   for (const account of all(".md-account")) {
     const name = account.dataset.step, choices = [...account.querySelectorAll("[data-choose]")];
     if (!choices.length) continue;

@@ -25,10 +25,10 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import button, hint, image, over, row, status, tag, wash
-from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.query import STATE_SECONDS, Compose, Query, read_examples
 from memdriven.ui.references import note
 
-INSIDE_EMPTY = "The way from the words to the picture appears here."
+INSIDE_EMPTY = "Worked out once, when this tab is opened: what words, memory and noise did in your picture."
 CONTROLS_EMPTY = "Your caption with the best memory, with none, the worst, a random one and its own."
 CONTROL_NAMES = {
     "retrieved": ("Fitting memory", "what retrieval found"),
@@ -184,7 +184,8 @@ def features(seen: Inside) -> Step:
         hints.append("This seed mirrors the reference; it is shown mirrored here.")
     top, largest = mean.topk(8)[1].tolist(), float(mean.max())
     channels = html.bars([(f"channel {n}", float(mean[n])) for n in top if mean[n] > 0], largest)
-    picker = _picker(_reference(seen), "The reference, with the strength of v", wash(strength, "memory"))
+    shown = over(_reference(seen), wash(strength, "memory"))
+    picker = _picker(shown, "The reference, with the strength of v")
     lead = (
         "VGG-16 saw the reference once, when the memory was built. Its layer relu5_3 gave v: 512 numbers at "
         "each of 16 \u00d7 16 places. Choose a place. Their mean over all places is v_G, which says what is "
@@ -221,18 +222,27 @@ def stage(seen: Inside, number: int) -> Step:
 
 
 def _gates(seen: Inside, picture: Image.Image, fusions: Sequence[tuple[int, Fusion]]) -> Markup:
-    largest, pictures, choices = seen.most_moved, [], []
+    pictures, choices = [], []
     for place, each in fusions:
         first = place == fusions[0][0]
         alt = f"Stage {each.stage + 1}, with how far the memory moved W at {each.side} px"
-        picker = _picker(picture, alt, wash(each.moved, "memory", largest))
-        pictures.append(tag("div", picker, data_fusion=place, hidden=not first))
+        washes, ramps = [], []
+        for scale, largest in (("common", seen.most_moved), ("own", float(each.moved.max()))):
+            of: dict[str, object] = {"data_scale": scale, "hidden": scale == "own"}
+            ramp = (tag("span", "0"), tag("span", class_="md-ramp"), tag("span", f"{largest or 0:.3g}"))
+            ramps.append(tag("p", *ramp, class_="md-scale-of", **of))
+            washes.append(tag("img", src=wash(each.moved, "memory", largest), alt="", class_="md-wash", **of))
+        picker = _picker(tag("span", image(picture), *washes, class_="md-over"), alt)
+        pictures.append(tag("div", picker, *ramps, data_fusion=place, hidden=not first))
         name, pressed = f"at {each.side} px", str(first).lower()
         choices.append(button(name, "md-chip", data_choose=place, aria_pressed=pressed))
-    ramp = (tag("span", "0"), tag("span", class_="md-ramp"), tag("span", f"{largest or 0:.1f}"))
-    scale = "|W(v) \u2212 W(0)|, mean over channels, on one scale for all of this picture\u2019s maps"
+    scales = [
+        button(name, "md-chip", data_by_scale=scale, aria_pressed=str(scale == "common").lower())
+        for scale, name in (("common", "the scale of all maps"), ("own", "this map\u2019s own"))
+    ]
     maps = tag("p", "v enters ", *choices, class_="md-meets") + Markup().join(pictures)
-    maps += tag("p", *ramp, class_="md-scale-of") + hint(scale)
+    maps += tag("p", *scales, class_="md-meets")
+    maps += hint("|W(v) \u2212 W(0)|, mean over channels. Only on the scale of all maps can two be compared.")
     heads = ("channel", "h", "W", "b", "h\u2032")
     where = " at " + tag("output", class_="md-where")
     sums = html.table("h \u00b7 W + b = h\u2032" + where, heads, (), class_="md-sums")
@@ -251,7 +261,7 @@ def hiding(seen: Inside) -> Step:
             "part: v is set to 0 there, and the same words and noise are painted again."
         )
         told = "The picture; stronger where hiding v changes more of it"
-        shown = _picker(picture, told, effects, BLOCKS)
+        shown = _picker(over(picture, effects), told, BLOCKS)
         entered = over(picture, wash(seen.fusions[0].moved, "memory", seen.most_moved))
         cells = {
             "what each part of v did: the mean change of the whole picture when it is hidden": shown,
@@ -318,12 +328,12 @@ def _account(title: str, lead: str, shown: str = "", formula: str = "") -> Marku
     return tag("div", tag("h3", title), written, sentences, class_="md-account-head") + shown
 
 
-def _picker(picture: Image.Image, label: str, map_: str, cells: int = PLACES) -> Markup:
-    """Return a picture under a map, on which one of cells x cells places is chosen."""
+def _picker(shown: Markup, label: str, cells: int = PLACES) -> Markup:
+    """Return a picture under a map (`over`), on which one of cells x cells places is chosen."""
     label = f"{label}. The arrow keys choose a place."
     about = {"class_": "md-picker", "role": "application", "tabindex": 0, "aria_label": label}
     cell = tag("span", class_="md-cell")
-    return tag("div", over(picture, map_), cell, **about, data_cells=cells, style=f"--cells:{cells}")
+    return tag("div", shown, cell, **about, data_cells=cells, style=f"--cells:{cells}")
 
 
 def _v_here() -> Markup:
@@ -365,12 +375,22 @@ def _numbers(seen: Inside) -> dict[str, Any]:
 # The tab
 
 
-def look(*query: object) -> Iterator[tuple[str, str, str]]:
-    """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
+def question(*query: object) -> str:
+    """Return what is asked by the column as it stands: the same words, the same walk."""
+    asked = Query(*query)
+    return repr(asked._replace(steering=replace(asked.steering, guests=())))
+
+
+def look(*query: object) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the walk, then with what hiding parts of v does, then the strengths; and the status.
+
+    First what is under way is told, over the walk that is there.
+    """
     pipe, asked = state.pipeline(), Query(*query)
     if not str(asked.caption).strip():  # there is always something to walk through
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
+    yield gr.skip(), "", status(f"Looking inside the picture of seed {wanted.seeds[0]}\u2026", busy=True)
     seen = look_inside(pipe, wanted)
     used = seen.prepared.retrieval.shares
     shares = STRENGTHS if used and state.offers_memory() else ()
@@ -427,13 +447,20 @@ def build(compose: Compose) -> None:
     with gr.Tab("How it works", id="inside") as tab:
         html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            html.explain("Figure 2 of the paper, with the numbers of this very picture. Choose a step.")
-            open_ = html.run_button("Show my picture", "inside-run")
+            html.explain(
+                "Figure 2 of the paper, with the numbers of this very picture, worked out once, when the tab "
+                "is opened. Choose a step."
+            )
+            open_ = html.run_button("Work it out again", "inside-run")
+            asked = gr.State("", time_to_live=STATE_SECONDS)
         seen = html.panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=html.script("inside.js"))
         faded = html.panel(elem_id="inside-fading")
         html.section("memory", "Swap the memory")
         html.explain("Same words, same noise. Whatever differs was the memory's doing.")
         run = html.run_button("Swap the memory", "controls-run")
         made = html.panel(note(CONTROLS_EMPTY), elem_id="controls-result")
-    compose.on([open_.click, tab.select], look, compose.whole_query, [seen, faded, "status"])
+    # In line, if in no group's: of an event beside the queue the page does not hear that a state has changed.
+    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
+    compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
+    compose.on([open_.click, asked.change], look, compose.whole_query, [seen, faded, "status"])
     compose.on(run.click, exchange, compose.whole_query, [made, "status"])

@@ -59,6 +59,13 @@
     look();
   };
 
+  // A choice that is made already would do nothing: the button beside it does it again.
+  const press = (found) => {
+    const place = found.closest(".md-tools");
+    (found.checked ? place.querySelector(".md-run") : found).click();
+    place?.scrollIntoView({ block: "start" });
+  };
+
   // A double click is one press, and so is a key that is held down.
   let pressed = -Infinity;
   document.addEventListener("click", (event) => {
@@ -81,7 +88,7 @@
     else if (data.word) write(`${caption().value.trimEnd()} ${data.word}`.trimStart());
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);
-    else if (data.press) reach(data.press, data.tab, (button) => button.click());
+    else if (data.press) reach(data.press, data.tab, press);
     else copy(target, data.copy);
   });
 
@@ -172,17 +179,19 @@
     if (act) window.memdriven.history.edit(act.dataset.act, act.closest("li")?.dataset.recipe);
   }, true);
 
-  // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe.
+  // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe, others are own images.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
     if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     const file = event.dataTransfer.files[0];
-    if (kind === "dragover" || file?.type !== "image/png") return;
+    if (kind === "dragover" || !file?.type.startsWith("image/")) return;
     const files = new DataTransfer();
     files.items.add(file);
-    reach("#recipe-drop input[type=file]", "history", (input) => {
-      input.files = files.files;
-      input.dispatchEvent(new Event("change", { bubbles: true }));
+    const [zone, tab] = file.type === "image/png" ? ["#recipe-drop", "history"] : ["#own", "picture"];
+    reach(`${zone} :is(input[type=file], [data-act=fetch])`, tab, (found) => {
+      if (!found.matches("input")) return found.focus();
+      found.files = files.files;
+      found.dispatchEvent(new Event("change", { bubbles: true }));
     });
   });
 
@@ -191,6 +200,8 @@
   document.addEventListener("focusin", (event) => { focused = event.target.dataset?.focus ?? null; });
   const memory = document.querySelector("#memory");
   if (memory) new MutationObserver(() => {
+    // A knob that was moved keeps its place where the panel has the number of before.
+    for (const knob of memory.querySelectorAll("input[type=range]")) knob.value = knob.getAttribute("value");
     if (!focused || document.activeElement !== document.body) return;
     memory.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }).observe(memory, { childList: true, subtree: true });

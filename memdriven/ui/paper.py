@@ -70,8 +70,10 @@ def claims_html() -> str:
 
 def _claim(claim: Claim, answered: Answered) -> str:
     here, holds = answered[0], answered[1]
-    tab, press = claim.see, {"inside": "#inside-run"}.get(claim.see, "#generate")
-    if claim.see.startswith(("figure", "table")):
+    tab, press = claim.see, "#generate"
+    if claim.see == "inside":  # works it out when it is opened
+        press = '[data-tab-id="inside"]'
+    elif claim.see.startswith(("figure", "table")):
         tab, press = "paper", f'#paper-choice input[value="{claim.see.removeprefix("figure ")}"]'
     if claim.see:
         here += " " + html.button("See it", "md-link", data_press=press, data_tab=tab)

@@ -24,7 +24,7 @@ from memdriven.ui import gr, html, query, state
 from memdriven.ui.html import button, hint, panel, section, status, tag
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import MEMORY_EMPTY, look, note, panels, select
-from memdriven.ui.steering import Steering, own_panel, read_picture, steps_line, user_image
+from memdriven.ui.steering import Steering, fetch, own_panel, read_picture, steps_line, user_image
 
 SIDE = 96
 _URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
@@ -436,6 +436,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
     for source in column.named("memory", "own", "steps"):
         column.on(source.click, click, ["current", *asked], STEERED, **html.PRESS)
     column.on(column.own.upload, add_own, asked, STEERED)
+    column.on(column.own.submit, fetch, ["steering"], ["own", "status"], **html.FETCH)
     keep_from(column.result, column)
     larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])
     larger.success(None, js=html.pressing("larger"))

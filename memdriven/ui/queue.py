@@ -6,7 +6,7 @@
     address   one address has at most `ADDRESS` events waiting, few of them large, and no more than every
               other one's turn; where it opens sessions without end, its own are forgotten first
     ends      a page's stream ends when the page knows, and no press falls between two streams
-    press     a press takes the place of one of the same button that still waits
+    press     a press takes the place of one of the same button that waits, and ends a long one that runs
     stop      what a session's presses asked for changes nothing after Stop, and a press after it counts
 
 Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
@@ -56,7 +56,7 @@ REMEMBERED = 2_000
 """Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
 LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
 NO_FUNCTION = "no such function of this page: see the page's API documentation"
-GROUPS = (state.CONCURRENCY_ID, state.LONG)
+GROUPS = (state.CONCURRENCY_ID, state.LONG, state.FETCH)
 """Queue groups that Stop ends, and in which a visitor has a place."""
 SKIP = gr.skip()
 Shown = Mapping[gr.blocks.Block, Any]
@@ -151,8 +151,7 @@ class FairQueue(queueing.Queue):
         meanwhile. The last message of each event says what the page is to show, `shown`: others may be on
         their way.
         """
-        painted = [event for events in self.active_jobs for event in events or ()]
-        for event in [*painted, *self._waiting()]:
+        for event in [*self._painted(), *self._waiting()]:
             asked = event.session_hash == visitor and event.concurrency_id in GROUPS
             if asked and (giving is None or giving in event.fn.outputs):
                 self._end(event, shown)
@@ -177,8 +176,12 @@ class FairQueue(queueing.Queue):
         for line in filter(None, map(self.event_queue_per_concurrency_id.get, GROUPS)):
             sessions = [event.session_hash for event in self._in_turn(line.queue)]
             if visitor in sessions:
-                places.append(sessions.index(visitor) + line.current_concurrency)
+                painted = [event for event in self._painted() if event.concurrency_id == line.concurrency_id]
+                places.append(sessions.index(visitor) + sum(event.alive for event in painted))
         return min(places, default=None)
+
+    def _painted(self) -> list[queueing.Event]:
+        return [event for events in self.active_jobs for event in events or ()]
 
     def _waiting(self) -> list[queueing.Event]:
         return [event for line in self.event_queue_per_concurrency_id.values() for event in line.queue]
@@ -188,13 +191,19 @@ class FairQueue(queueing.Queue):
         return isinstance(box, Mailbox) and box.read
 
     def _replace(self, pressed: queueing.Event | None) -> None:
-        """Let a press take the place in line of one of the same button, by the same session, that waits."""
+        """Let a press take the place of one of the same button, by the same session.
+
+        In line, where it waits; and of one that runs, if it takes long and only fills a panel, which is now
+        the new one's: nobody waits behind what they asked for themselves.
+        """
         if pressed and pressed.fn.api_visibility == "private" and not pressed.fn.collects_event_data:
             line = self.event_queue_per_concurrency_id[pressed.concurrency_id].queue
-            for event in [each for each in line if each.fn is pressed.fn and each is not pressed]:
-                if event.session_hash == pressed.session_hash and pressed in line:
-                    line.remove(pressed)
-                    line.insert(line.index(event), pressed)
+            runs = self._painted() if pressed.concurrency_id == state.LONG else []
+            for event in [each for each in [*line, *runs] if each.fn is pressed.fn and each.alive]:
+                if event.session_hash == pressed.session_hash and pressed in line and event is not pressed:
+                    if event in line:
+                        line.remove(pressed)
+                        line.insert(line.index(event), pressed)
                     self._end(event)
 
     def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:

@@ -80,8 +80,10 @@ def select(request: Request, steering: Steering) -> Selection:
             chosen = pipe.prepare(request)
             found, tried = chosen.retrieval, chosen.tried
         if steering.active or begun:
-            others = [each for each in begun or found.shares if each.id not in steering.pins]
-            mixed = steering.mix(others[:fill])
+            # What is pinned among them stays in its place, with its share: the same picture.
+            shown = () if steering.alone else begun or found.shares[:k]
+            free = [each.id for each in shown if each.id not in steering.pins][:fill]
+            mixed = steering.mix([each for each in shown if each.id in (*steering.pins, *free)])
             request = replace(request, k=max(1, len(mixed)), references=mixed)
             found = pipe.retrieve(request)
         elif not tried:

@@ -16,6 +16,8 @@ element.addEventListener("click", (event) => {
   const place = element.querySelector(".md-slide-place");
   place.hidden = picked.length < 2;
   if (place.hidden) return;
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  place.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "nearest" });
   const [top, bottom] = picked;
   const images = place.querySelectorAll("img");
   const labels = place.querySelectorAll(".md-slide-labels span");

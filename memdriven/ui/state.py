@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from memdriven.checkpoint import bank_folder, model_name
 from memdriven.config import MAX_GUIDANCE
@@ -34,9 +35,10 @@ RULES = {
     "all": "all combined",
 }
 """Each strategy that compares, and its name for people."""
-CONCURRENCY_ID, LONG = "model", "long"
+CONCURRENCY_ID, LONG, FETCH = "model", "long", "fetch"
 """Queue groups of what runs the networks, one of each at a time: a picture, and what takes longer than one.
 So no picture waits for another visitor's table; they take turns at each stage (`MemoryDrivenPipeline.turn`).
+And that of those who wait for a download.
 """
 
 
@@ -51,7 +53,8 @@ class Shelf:
     """Checkpoints by name, opened when somebody asks for one.
 
     A machine that holds one model comfortably may not hold two, so the one before is let go. Visitors who
-    use different checkpoints at once make each other wait for loading; they never see each other's.
+    use different checkpoints at once make each other wait for loading; they never see each other's. What a
+    long call holds until its end is not opened a second time.
     """
 
     def __init__(self, folders: Iterable[Path], device: str = "auto") -> None:
@@ -63,7 +66,9 @@ class Shelf:
                 name, depth = f"{folder.parts[-1 - depth]}/{name}", depth + 1
             self.folders.setdefault(name, folder)
         self.device = device
-        self._open: dict[str, MemoryDrivenPipeline] = {}
+        self._open: MemoryDrivenPipeline | None = None
+        self._held: WeakValueDictionary[str, MemoryDrivenPipeline] = WeakValueDictionary()
+        """Those that are in memory: the open one, and one that a long call still paints with."""
         self._lock = threading.Lock()
 
     @property
@@ -75,11 +80,11 @@ class Shelf:
         """Take an opened pipeline as the one in memory."""
         path = pipe.checkpoint.path.resolve()
         same = (name for name, folder in self.folders.items() if folder.resolve() == path)
-        self._open = {next(same, pipe.checkpoint.name): pipe}
+        self._open = self._held[next(same, pipe.checkpoint.name)] = pipe
 
     def get(self, name: str) -> MemoryDrivenPipeline:
         """Return a checkpoint's pipeline, opening it if need be."""
-        if (pipe := self._open.get(name)) is not None:
+        if (pipe := self._held.get(name)) is not None:
             return pipe
         folder = self.folders.get(name)
         if folder is None:
@@ -88,10 +93,12 @@ class Shelf:
         fix = f"build it: {command} --dataset DATASET --features FEATURES"
         require(has_memory(folder), BankError, f"the memory bank of {name}", "a checkpoint without one", fix)
         with self._lock:
-            if name not in self._open:
-                self._open = {}  # the old one goes first, so that never two are in memory
-                self._open = {name: MemoryDrivenPipeline.from_pretrained(folder, self.device)}
-            return self._open[name]
+            if (pipe := self._held.get(name)) is None:
+                self._open = None  # the old one goes first, so that two are never in memory for one picture
+                self._open = pipe = self._held[name] = MemoryDrivenPipeline.from_pretrained(
+                    folder, self.device
+                )
+            return pipe
 
 
 def find_checkpoints(chosen: Iterable[Path]) -> list[Path]:

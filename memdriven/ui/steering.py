@@ -12,7 +12,7 @@ import base64
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -31,7 +31,8 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Recipe, Reference, UserImage, Variation
-from memdriven.ui.html import act_button, button, image_uri, seed_words, tag
+from memdriven.ui.html import act_button, button, image_uri, seed_words, status, tag
+from memdriven.ui.state import Shelved
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -135,12 +136,13 @@ class Steering:
         return self.variations if keep and seed == self.base else ()
 
     def mix(self, retrieved: Sequence[Reference]) -> tuple[Reference, ...]:
-        """Return the references of a picture, their shares not scaled: first the pins, then those retrieved.
+        """Return the references of a picture, their shares not scaled: other pins, then those retrieved.
 
-        A pin has the mean share. Untouched shares keep their last bit, as in a restored mix.
+        These pins have the mean share. Untouched shares keep their last bit, as in a restored mix.
         """
         mean = math.fsum(each.weight for each in retrieved) / len(retrieved) if retrieved else 1.0
-        mixed = [*(Reference(name, mean) for name in self.pins), *retrieved]
+        known = {each.id for each in retrieved}
+        mixed = [*(Reference(name, mean) for name in self.pins if name not in known), *retrieved]
         return tuple(Reference(name, share * self.factors.get(name, 1.0)) for name, share in mixed)
 
     def after(self, act: object, item: object, value: object, known: bool) -> Self:
@@ -179,10 +181,8 @@ def _room(there: Sized, most: int, what: str) -> None:
 MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
-VGG_FIX = (
-    f"set {Vgg16Features.VARIABLE} to a local weight file, or run once, connected (528 MB): python -c "
-    '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
-)
+VGG_MB = 528
+VGG_FIX = f"fetch it once ({VGG_MB} MB) beneath the references, or set {Vgg16Features.VARIABLE} to its file"
 SIDE, THUMBNAIL = 256, 96
 """Sides in px of the square that v is made of, and of its card."""
 
@@ -235,6 +235,22 @@ def weight_file() -> Path | None:
         return Path(named)
     cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
     return min(cached, default=None)
+
+
+_FETCHED = Shelved[str](most=1)
+"""The hash of what was fetched."""
+
+
+def fetch(steering: Steering) -> Iterator[dict[str, str]]:
+    """Yield how far torchvision's download of VGG-16 is, then the tab's own images, by name.
+
+    One download, its hash checked, for all who ask meanwhile; it goes on where nobody waits for it any more.
+    """
+    for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load().hash).wait():
+        parts = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*")
+        done = max((part.stat().st_size for part in parts if part.exists()), default=0) // 10**6
+        yield {"status": status(f"Fetching VGG-16: {done} of {VGG_MB} MB.", busy=True)}
+    yield {"own": own_panel(steering), "status": status("VGG-16 is here: add your image.")}
 
 
 _network = lru_cache(maxsize=1)(Vgg16Features.load)
@@ -311,17 +327,14 @@ def own_panel(steering: Steering) -> str:
         accept="image/png,image/jpeg,image/webp",
         class_="md-file",
         aria_describedby="md-mine-hint",
-        disabled=len(steering.guests) >= MAX_GUESTS or weight_file() is None,
+        disabled=len(steering.guests) >= MAX_GUESTS,
     )
     add = tag("label", "Add your own image" + choose, class_="md-action md-mine-add")
-    told = {"class_": "md-hint", "id": "md-mine-hint"}
     words = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
-    hint = tag("span", words, **told)
     if weight_file() is None:
-        needs = tag("summary", "Needs VGG-16, whose weights are not on this computer yet.")
-        hint = tag(
-            "details", needs, tag("span", f"To have them, {VGG_FIX}; then load the page again."), **told
-        )
+        add = button(f"Fetch VGG-16 ({VGG_MB} MB, once)", data_act="fetch", data_event="submit")
+        words = "An image of your own is read by VGG-16, whose weights are not on this computer yet."
+    hint = tag("span", words, class_="md-hint", id="md-mine-hint")
     images = tag("ul", cells, class_="md-mine-images") if cells else ""
     return tag("div", images + add + hint, class_="md-mine")
 

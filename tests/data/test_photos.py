@@ -154,6 +154,19 @@ def test_a_box_that_shows_nothing_of_its_picture_is_refused(tmp_path: Path, box:
     assert all(np.asarray(data.load_image(item)).mean() > 40 for item in data.items), "clipped, not black"
 
 
+def test_tables_and_names_as_other_systems_write_them(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    official = tmp_path / "cub/CUB_200_2011"
+    for table in official.glob("*.txt"):
+        text = table.read_text().replace(" ", "\t").replace("\n", "\r\n")
+        table.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    layouts.write_flowers(tmp_path / "flowers")
+    for photo in (*official.rglob("*.jpg"), *(tmp_path / "flowers/jpg").iterdir()):
+        photo.rename(photo.with_suffix(".JPG"))
+    assert len(prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=32)) == 2
+    assert len(prepare_flowers(tmp_path / "pink", archive=[tmp_path / "flowers"], image_size=32)) == 2
+
+
 def test_what_a_mac_packs_beside_the_captions_is_no_caption(tmp_path: Path) -> None:
     layouts.write_flowers(tmp_path / "f")
     for path in list((tmp_path / "f").rglob("*.*")):
@@ -261,6 +274,10 @@ def test_coco_with_damaged_annotations_or_missing_photos(tmp_path: Path) -> None
         with pytest.raises(DataError, match="annotations again"):
             prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"])
     assert not (tmp_path / "out").exists()
+    layouts.write_coco(tmp_path / "coco")
+    layouts.write_text(listing, listing.read_text().replace('"scene 0\\n"', "null"))
+    captions = prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"]).split("train")[0].captions
+    assert captions == ("scene 1", "scene 2", "scene 3", "scene 4")
 
 
 CONTENT = bytes(range(256)) * 1200

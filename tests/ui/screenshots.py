@@ -26,7 +26,7 @@ def take(visitor: Visitor, path: Path) -> None:
     page.evaluate("() => { document.activeElement?.blur(); scrollTo(0, 0); }")
     page.wait_for_timeout(400)  # until what has just come has faded in
     shown = Image.open(BytesIO(page.screenshot())).convert("RGB")
-    shown.save(path, quality=80, method=6)
+    shown.save(path, quality=70, method=6)
 
 
 def main() -> None:

@@ -68,22 +68,22 @@ def test_generate_is_always_in_sight_and_nothing_lies_over_it(desk: Visitor) -> 
             box = page.locator(part).bounding_box()
             assert box is not None
             assert box["y"] + box["height"] <= height
-    met = """() => {
+    over = """() => {
         const foot = document.querySelector('#foot'), edge = foot.getBoundingClientRect();
-        const labels = [...document.querySelectorAll('#page [data-testid="block-info"]')];
-        return labels.filter(label => !foot.contains(label)).map(label => {
+        return [...document.querySelectorAll('#page [data-testid="block-info"]')].filter(label => {
             const box = label.getBoundingClientRect(), y = (box.top + box.bottom) / 2;
-            if (!box.height || y < edge.top + 2 || y > edge.bottom - 2) return null;
-            return foot.contains(document.elementFromPoint(box.left + 2, y));
-        }).filter(beneath => beneath !== null);
+            if (!box.height || y < edge.top + 2 || y > edge.bottom - 2) return false;
+            return label.contains(document.elementFromPoint(box.left + 2, y));
+        }).map(label => label.innerText);
     }"""
-    found: list[bool] = []
     for scrolled in range(0, 800, 8):
         page.evaluate(f"scrollTo(0, {scrolled})")
-        found += page.evaluate(met)
-    assert found
-    assert all(found)
+        assert page.evaluate(over) == []
     page.evaluate("scrollTo(0, 0)")
+    for setting in page.locator("#folds [data-testid=block-info]:visible").all():
+        setting.scroll_into_view_if_needed()
+        box, foot = setting.bounding_box(), page.locator("#foot").bounding_box()
+        assert box["y"] > foot["y"] + foot["height"], "nor does it lie over a setting"
 
 
 def test_every_source_of_the_reference(desk: Visitor) -> None:

@@ -21,6 +21,10 @@ Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
 CARDS = "[...document.querySelectorAll('#memory .md-card')].map(card => card.dataset.id)"
 
+KNOBS = """[...document.querySelectorAll('#memory input[type=range]')].every(
+    one => one.value === one.getAttribute('value'))"""
+"""Each weight's knob stands at its number, whatever it was moved to before."""
+
 
 def cards(visitor: Visitor) -> list[str]:
     return list(visitor.page.evaluate(CARDS))
@@ -55,6 +59,11 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
     first, second = cards(visitor)
     before = visitor.generate()
 
+    for pressed in ("true", "false"):
+        page.click(f'#memory .md-card[data-id="{second}"] [data-act="pin"]')
+        page.wait_for_selector(f'[data-act="pin"][data-id="{second}"][aria-pressed="{pressed}"]')
+        assert cards(visitor) == [first, second], "what is in use stays in its place"
+
     spare = page.locator("#memory .md-spare").last.get_attribute("data-id")
     page.click(f'#memory .md-spare[data-id="{spare}"] [data-act="pin"]')
     wait_cards(visitor, [spare, first])
@@ -75,6 +84,7 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
         "document.querySelector('#memory .md-card .md-share').innerText.startsWith('100 %')"
     )
     assert recipe_of(visitor.generate()).weights == (1.0, 0.0)
+    page.wait_for_function(KNOBS)
     # The focus comes back to the slider that was moved, in a panel that is new.
     assert page.evaluate("document.activeElement.dataset.id ?? ''") in (first, "")
     page.screenshot(path=shots / "steering-1280.png", full_page=True)
@@ -91,6 +101,7 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
     assert cards(visitor)[0] == first
     page.click('#memory [data-act="release"]')
     wait_cards(visitor, [first, second])
+    page.wait_for_function(KNOBS)
     assert visitor.generate() == before
 
 
@@ -144,6 +155,29 @@ def test_own_image_is_pinned_for_this_tab_alone(
     visitor.reload()
     page.wait_for_selector("#own")
     assert page.locator("#own img").count() == 0
+
+
+def test_a_photograph_is_offered_what_reads_it(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = list[Path]()
+    monkeypatch.setattr(steering, "weight_file", lambda: next(iter(here), None))
+    monkeypatch.setattr(steering, "_FETCHED", type(steering._FETCHED)(most=1))
+    monkeypatch.setattr(steering.Vgg16Features, "load", lambda: here.append(tmp_path) or FakeNetwork)
+    page = ready(desk).page
+    page.click('#memory .md-card [data-act="pin"]')  # the panel is drawn anew
+    page.wait_for_selector("#own [data-act=fetch]")
+    page.get_by_role("tab", name="Compare").click()
+    page.evaluate("""() => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(['x'], 'x.jpg', { type: 'image/jpeg' }));
+        document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    }""")
+    page.wait_for_function("document.activeElement.dataset.act === 'fetch'")
+    page.keyboard.press("Enter")
+    desk.wait_text("#status", "VGG-16 is here: add your image.")
+    page.wait_for_selector("#own input[type=file]", state="attached")
+    page.click('#memory [data-act="release"]')
 
 
 def test_switching_checkpoints(desk: Visitor, visit: Visit) -> None:

@@ -191,3 +191,37 @@ def test_nothing_is_wider_than_the_window_on_any_tab(desk: Visitor) -> None:
                 found[width, tab.inner_text()] = page.evaluate(WIDER)
     assert len(found) == 20
     assert [name for name, wide in found.items() if wide] == [], found
+
+
+LEFTS = "[...document.querySelectorAll('#tabs [role=tab][data-tab-id]')].map(one => one.offsetLeft)"
+
+
+def test_no_tab_moves_when_another_is_chosen_and_the_row_fades_where_it_goes_on(desk: Visitor) -> None:
+    page = desk.page
+    lefts = page.evaluate(LEFTS)
+    fades = []
+    for tab in page.locator("#tabs [role=tab][data-tab-id]:visible").all():
+        tab.click()
+        page.wait_for_function(
+            "tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle()
+        )
+        assert page.evaluate(LEFTS) == lefts, tab.inner_text()
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("Picture", "Compare", "Paper"):
+        page.get_by_role("tab", name=name, exact=True).click()
+        page.wait_for_function(
+            "name => document.querySelector('#tabs [aria-selected=true]').innerText.trim() === name", arg=name
+        )
+        page.wait_for_timeout(200)  # the row comes to rest
+        fades.append(page.evaluate("document.querySelector('#tabs [data-more]').dataset.more.trim()"))
+    assert fades == ["right", "left right", "left"]
+
+
+def test_generate_lies_over_no_text_that_one_reads(visit: Visit) -> None:
+    page = visit("?lesson=noise", viewport={"width": 390, "height": 844}).page
+    for name in ("Learn", "Paper"):
+        page.get_by_role("tab", name=name, exact=True).click()
+        page.wait_for_function("getComputedStyle(document.querySelector('#foot')).position === 'static'")
+    assert page.evaluate("document.activeElement.matches('#caption textarea')") is False
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_function("getComputedStyle(document.querySelector('#foot')).position === 'sticky'")

@@ -164,3 +164,20 @@ def test_favourites_outlive_the_limit_of_the_list(visit: Visit) -> None:
         found = page.evaluate(add, {"recipe": str(number), "image": ""})
     assert found == [*map(str, range(59, 9, -1)), "first*"]
     assert page.evaluate(add, {"recipe": "first", "image": ""})[0] == "first*", "painted again it stays one"
+
+
+FULL = "Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }"
+FORBIDDEN = """Object.defineProperty(window, 'localStorage', {
+    get() { throw new DOMException('', 'SecurityError'); } })"""
+
+
+def test_storage_that_is_full_or_forbidden_is_told(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    for script, caption in ((FULL, "a small red bird"), (FORBIDDEN, "a small blue bird")):
+        page.evaluate(f"() => {{ {script}; document.querySelector('#storage')?.remove(); }}")
+        make(visitor, caption)
+        page.wait_for_selector("#storage[role=alert]")
+        assert visitor.text("#storage") == (
+            "This browser does not let the page keep your pictures: save those you want."
+        )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from memdriven.explore.inside import hide, look_inside
+from memdriven.models.generator import Stage
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
-from memdriven.ui.html import image_uri
+from memdriven.ui.html import image_uri, wash
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
 
@@ -70,6 +74,15 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
         wanted = [float(each[row, 0, 0]) for each in (fusion.hidden, fusion.scale, fusion.shift)]
         assert all(abs(a - c) < 0.006 for a, c in zip((h, w, b), wanted, strict=True))
         assert abs(made - (wanted[0] * wanted[1] + wanted[2])) < 0.01
+    # Each map on the scale of all, or on its own.
+    common = page.locator(".md-account:visible .md-wash:visible").get_attribute("src")
+    page.locator("[data-by-scale=own]:visible").click()
+    page.wait_for_selector(".md-account:visible [data-scale=own] >> nth=0")
+    own = page.locator(".md-account:visible .md-wash:visible").get_attribute("src")
+    assert wash(fusion.moved, "memory", seen.most_moved) == common
+    assert wash(fusion.moved, "memory") == own
+    assert visitor.text(".md-account:visible .md-scale-of:visible").endswith(f"{fusion.moved.max():.3g}")
+    page.locator(".md-account:visible .md-picker").focus()
     before = sums(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
@@ -90,3 +103,40 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
     page.screenshot(path=shots / "inside-1280.png", full_page=True)
     page.click("#controls-run")
     page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
+
+
+def test_opening_works_it_out_once_and_its_button_does_not_wait_behind_itself(
+    visit: Visit, presses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor, held, paint = visit(), threading.Event(), MemoryDrivenPipeline.paint
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.keep_seed("7")
+
+    def opens(name: str) -> None:
+        page.get_by_role("tab", name=name, exact=True).click()
+
+    with monkeypatch.context() as patch:
+
+        def slow(*given: Any) -> Iterator[Stage]:
+            held.wait(120)
+            return paint(*given)
+
+        patch.setattr(MemoryDrivenPipeline, "paint", slow)
+        opens("How it works")
+        visitor.wait_text("#status", "Looking inside the picture of seed 7")
+        page.click("#inside-run")
+        page.wait_for_timeout(1000)  # a place in line is told after 0.4 s
+        assert page.locator("#place p").count() == 0
+        held.set()
+    visitor.wait_text("#status", "Inside the picture of seed 7.")
+    assert presses.count("look") == 2
+    opens("Picture")
+    opens("How it works")
+    page.wait_for_timeout(500)
+    assert presses.count("look") == 2, "the same words, the same walk"
+    visitor.write("a small blue bird")
+    opens("Picture")
+    opens("How it works")
+    visitor.wait_text("#walk-words", "a small blue bird")
+    assert presses.count("look") == 3

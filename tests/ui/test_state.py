@@ -90,6 +90,19 @@ def test_one_model_at_a_time_is_in_memory(two: Path) -> None:
     assert held() is None
 
 
+def test_a_model_that_a_long_call_holds_is_not_opened_again(two: Path) -> None:
+    shelf = Shelf(find_checkpoints([two / "first"]), "cpu")
+    long = shelf.get("first")
+    second = weakref.ref(shelf.get("second"))
+    assert shelf.get("first") is long
+    assert shelf.get("second") is second()
+    del long
+    gc.collect()
+    assert shelf.get("first").checkpoint.name == "first"
+    gc.collect()
+    assert second() is None
+
+
 def test_what_cannot_be_opened_is_explained_and_changes_nothing(two: Path) -> None:
     shelf = Shelf(find_checkpoints([two / "first"]), "cpu")
     first = shelf.get("first")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,18 @@ def test_pins_stay_whatever_is_written_and_retrieval_fills_up() -> None:
         assert ids(pinned, 2, caption) == ["bird-07", *free]
     assert ids(pinned, 1) == ["bird-07"]
     assert ids(pinned.pin("bird-07")) == ids(Steering())
+
+
+def test_a_pin_moves_no_card_and_no_share_of_those_in_use(pipe: MemoryDrivenPipeline) -> None:
+    free = line_up(CAPTION, STRATEGY, 3, 7, Steering())
+    for name in free.retrieval.ids:
+        pinned = line_up(CAPTION, STRATEGY, 3, 7, Steering().pin(name))
+        assert pinned.retrieval.ids == free.retrieval.ids
+        assert pinned.retrieval.weights == pytest.approx(free.retrieval.weights)
+        assert [each.id for each in pinned.spare] == [each.id for each in free.spare]
+    shown = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=7)
+    pinned = line_up(CAPTION, STRATEGY, 2, 7, Steering(shown=shown.recipe).pin("bird-02"))
+    assert pipe(pinned.request).png() == shown.png()
 
 
 def test_masked_memories_are_used_nowhere() -> None:
@@ -197,20 +210,53 @@ def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> N
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
 
 
-def test_what_own_images_need_is_said_before_one_is_chosen(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_own_images_need_is_said_and_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
-    assert "Needs VGG-16, whose weights are not on this computer yet." in own_panel(Steering())
-    assert Vgg16Features.VARIABLE in own_panel(Steering())
-    assert "disabled" in own_panel(Steering()), "no file is chosen that nothing can read"
+    missing = "is read by VGG-16, whose weights are not on this computer yet."
+    assert missing in own_panel(Steering())
+    assert "Fetch VGG-16 (528 MB, once)" in own_panel(Steering())
+    assert "<input" not in own_panel(Steering()), "no file is chosen that nothing can read"
     monkeypatch.setenv(Vgg16Features.VARIABLE, str(tmp_path / "vgg.safetensors"))
     assert (
         "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
     ) in own_panel(Steering())
-    assert "Needs VGG-16, whose weights are not on this computer yet." not in own_panel(Steering())
+    assert missing not in own_panel(Steering())
     assert "disabled" not in own_panel(Steering())
+
+
+def test_weights_are_fetched_once_and_tell_how_far_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(steering, "_FETCHED", type(steering._FETCHED)(most=1))
+    monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
+    folder, go, loads = tmp_path / "checkpoints", threading.Event(), list[object]()
+    folder.mkdir()
+
+    def load(*given: object) -> type:
+        loads.append(given)
+        if len(loads) == 1:
+            raise CheckpointError("VGG-16", "a failed download", "connect once")
+        part = folder / "vgg16_features-amdegroot-88682ab5.pth.0a.partial"
+        part.write_bytes(bytes(3_000_000))
+        go.wait(60)
+        part.rename(folder / "vgg16_features-amdegroot-88682ab5.pth")
+        return FakeNetwork
+
+    monkeypatch.setattr(Vgg16Features, "load", load)
+    with pytest.raises(CheckpointError, match="failed download"):
+        list(steering.fetch(Steering()))
+    steps = steering.fetch(Steering())
+    while "Fetching VGG-16: 3 of 528 MB." not in next(steps)["status"]:
+        pass
+    another = steering.fetch(Steering())
+    assert "of 528 MB" in next(another)["status"]
+    go.set()
+    for each in (steps, another):
+        *_, last = each
+        assert "Add your own image" in last["own"]
+    assert loads == [(), ()], "torchvision's own download, which checks its hash"
 
 
 def test_controls_of_the_memory_work_with_pins_too() -> None:

@@ -59,7 +59,13 @@ def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
     # Two picked pictures lie over each other, and the slider uncovers them.
     page.locator("#compare-table .md-pick").nth(0).click()
     assert page.locator("#compare-table .md-slide").is_hidden()
+    page.set_viewport_size({"width": 1280, "height": 640})
     page.locator("#compare-table .md-pick").nth(7).click()
+    page.wait_for_function("""() => {
+        const place = document.querySelector('.md-slide-place').getBoundingClientRect();
+        return place.top >= 0 && place.bottom <= innerHeight;
+    }""")
+    page.set_viewport_size(WIDE)
     slide = page.locator("#compare-table .md-slide")
     assert slide.is_visible()
     first, last = (page.locator("#compare-table .md-pick img").nth(n) for n in (0, 7))
@@ -363,7 +369,14 @@ def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     rows = page.locator("#paper-claims tbody tr")
     assert rows.count() >= 8
     assert rows.locator("td:nth-child(2)").first.inner_text() == "Sec. 1, Fig. 1, Table 1"
-    # A claim leads to the figure that shows it.
+    # A claim leads to the figure that shows it, the one that is chosen already, too.
+    rows.first.locator("button").click()
+    page.wait_for_selector('#paper-result [data-figure="1"]')
+    page.wait_for_function("""() => {
+        const [choice, figure] = ['#paper-choice', '#paper-result'].map(
+            one => document.querySelector(one).getBoundingClientRect().top);
+        return choice >= 0 && figure < innerHeight / 2;
+    }""")
     rows.filter(has_text="by only changing z").locator("button").click()
     page.wait_for_selector('#paper-result [data-figure="5"]')
     visitor.wait_text("#status", "Drawn with seed")
