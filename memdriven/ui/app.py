@@ -33,10 +33,9 @@ from memdriven.ui import (
     queue,
     state,
 )
-from memdriven.ui.html import EQUATION, panel, tag
+from memdriven.ui.html import panel
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.state import Shelf
-from memdriven.ui.still import still
 
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first."""
@@ -46,28 +45,6 @@ SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Ari
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
-def header() -> str:
-    """Return the header: name, what it is, and the method as one line in its three colours."""
-    terms = (tag("b", word, class_=f"md-{kind}") if kind else f" {word} " for kind, word in EQUATION)
-    said = "Write a sentence. See what the model remembers, and what it paints."
-    paper = tag(
-        "a",
-        "Paper: Li, Torr and Lukasiewicz, BMVC 2022",
-        href="https://arxiv.org/abs/2208.07022",
-        class_="md-credit",
-        rel="noreferrer",
-        target="_blank",
-    )
-    return tag(
-        "header",
-        tag("h1", "memdriven"),
-        tag("span", said, class_="md-sub"),
-        tag("span", *terms, class_="md-equation"),
-        paper,
-        class_="md-head",
-    )
-
-
 def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     """Build the page for a loaded pipeline, or several to switch between; nothing is served yet."""
     state.use(offered)
@@ -75,7 +52,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     with order.Page(
         title="memdriven", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
-        arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))
+        arrival = panel(html.render("head"), elem_id="header", js_on_load=html.script("address.js"))
         with gr.Row(elem_id="page"):
             column = query.build(begin)
             # What the preview of the references depends on.
@@ -117,6 +94,22 @@ def look() -> gr.themes.Base:
     }
     both = {f"{name}{dark}": f"var(--md-{each})" for name, each in colours.items() for dark in ("", "_dark")}
     return quiet.set(**both)
+
+
+def still(page: gr.Blocks, css: str) -> str:
+    """Return the page as it opens, a picture of itself in HTML, which stands until its scripts have run.
+
+    It is made of the page's own components and style sheet and lies over the page while that is put together:
+    where both look alike, nothing moves when it goes. Its tree is closed (a shadow root), so that neither its
+    style nor its names meet the page's. A page that will show something else, as a link or a reload asks for
+    (`address.js`), has none, and shows no picture before its own.
+    """
+    # Gradio puts its frame's class before every rule of the page's.
+    framed = (".gradio-container", ":where(.gradio-container)")
+    for name, here in ((":root", ":host"), (".dark", ":host(.dark)"), framed):
+        css = css.replace(name, here)
+    css += files("memdriven.ui").joinpath("still.css").read_text("utf-8")
+    return html.render("still", page=page.children, css=css, script=html.script("still.js"))
 
 
 def launch(

@@ -12,14 +12,12 @@ from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import figure, image_uri, row, status, tag
+from memdriven.ui.history import made_here
+from memdriven.ui.html import note, status
 from memdriven.ui.picture import is_moment
 from memdriven.ui.query import Compose, Query
-from memdriven.ui.references import note
-from memdriven.ui.restore import made_here
 from memdriven.ui.state import Once, Shelved
 
-EMPTY = "The picture and its nearest in memory appear here, side by side."
 SHOWN = 4
 LEVELS: dict[Level, tuple[str, str]] = {
     "copy": ("A copy, or nearly", "Looks like a copy."),
@@ -27,6 +25,7 @@ LEVELS: dict[Level, tuple[str, str]] = {
     "new": ("Its own", "Goes its own way."),
 }
 
+part = partial(html.part, of="copies")
 _spaces: Shelved[CopySpace] = Shelved()
 
 
@@ -62,45 +61,26 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
 def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
     checked, bank, used = space(pipe).result().check(output, SHOWN), pipe.bank, list(output.retrieval)
-    cells, own = [], [each for each in used if each.id not in bank.ids]
-    for rank, near in enumerate(checked.nearest, start=1):
-        item = bank.items[near.index]
-        words = tag("b", f"No. {rank}", class_="md-rank") + tag("span", standing(near))
-        if item.id in output.retrieval.ids:
-            words += tag("span", "was its reference", class_="md-own")
-        alt, shown = html.CARD_ALT.format(rank=rank, caption=item.captions[0]), bank.thumbnail(near.index)
-        cells.append(figure(image_uri(shown), alt, words, title=item.captions[0], data_id=item.id))
-    parts = [row("md-near", cells)]
-    if own:
-        told = (tag("span", standing(near)) for near in checked.own)
-        names = (f"Your own image {number}" for number in range(1, len(own) + 1))
-        cells = [figure(image_uri(each.image), *said) for each, *said in zip(own, names, told, strict=True)]
-        title = "Your own images that it drew on"
-        parts += [tag("h3", title, class_="md-small-title"), row("md-near", cells)]
-    shown_ids = {bank.ids[near.index] for near in checked.nearest}
-    rest = [each for each in used if each.id in bank.ids and each.id not in shown_ids]
-    if rest:
-        title = "References that are not among the nearest"
-        parts += [tag("h3", title, class_="md-small-title"), html.thumbs(rest)]
-    # A line from copy to new with a mark for each of the nearest.
-    places = (each.percentile for each in (*checked.nearest, *checked.own))
-    marks = (tag("span", class_="md-mark", style=f"left:{place:.1f}%") for place in places)
-    line = tag("div", *marks, class_="md-scale-line", role="img", aria_label=standing(checked.best))
-    ends = tag("div", tag("span", "a copy"), tag("span", "entirely new"), class_="md-scale-ends")
-    alt = html.PICTURE_ALT.format(caption=output.recipe.caption)
-    made = figure(image_uri(output.images[0]), alt, "the result")
-    how = (
-        "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; no "
-        "network takes part. A blurred picture lies far from everything, so look as well."
+    nearest = [(bank.items[n.index], bank.thumbnail(n.index), standing(n)) for n in checked.nearest]
+    shown = {bank.ids[near.index] for near in checked.nearest}
+    own = [each.image for each in used if each.id not in bank.ids]
+    return part(
+        "check",
+        verdict=verdict(checked, bool(used)),
+        marks=[f"{each.percentile:.1f}" for each in (*checked.nearest, *checked.own)],
+        best=standing(checked.best),
+        picture=output.images[0],
+        caption=output.recipe.caption,
+        nearest=nearest,
+        used=output.retrieval.ids,
+        own=list(zip(own, map(standing, checked.own), strict=True)),
+        rest=[each for each in used if each.id in bank.ids and each.id not in shown],
     )
-    pair = tag("div", made, tag("div", *parts), class_="md-copy-pair")
-    scale = tag("div", line, ends, class_="md-scale")
-    return tag("div", verdict(checked, bool(used)), scale, pair, html.hint(how), class_="md-copy")
 
 
 def verdict(checked: Check, referred: bool) -> str:
     """Return which of three levels a picture is on, and in what it is like its reference."""
-    told = "No reference took part."
+    alike = {}
     if referred:
         around, own = checked.surroundings, checked.subject
         alike = {
@@ -108,16 +88,14 @@ def verdict(checked: Check, referred: bool) -> str:
             f"the colours around it ({percent(around)} apart on average)": around < ALIKE_COLOURS,
             f"its own colours, where v is strong ({percent(own)} apart on average)": own < ALIKE_COLOURS,
         }
-        words = {name: "alike" if same else "unlike" for name, same in alike.items()}
-        lines = (tag("li", tag("b", word, class_=f"md-is-{word}"), f" {n}") for n, word in words.items())
-        told = tag("ul", *lines, class_="md-alike")
-    steps = (
-        tag("li", short, aria_current="true" if name == checked.level else None)
-        for name, (short, _) in LEVELS.items()
+    return part(
+        "verdict",
+        level=checked.level,
+        levels=[(name, short) for name, (short, _) in LEVELS.items()],
+        said=LEVELS[checked.level][1],
+        standing=standing(checked.best),
+        alike=[("alike" if same else "unlike", what) for what, same in alike.items()],
     )
-    line = tag("strong", LEVELS[checked.level][1]) + " " + tag("span", standing(checked.best))
-    said = tag("p", line, class_="md-verdict", data_level=checked.level)
-    return tag("ol", *steps, class_="md-levels") + said + told
 
 
 def standing(near: Near) -> str:
@@ -135,5 +113,6 @@ def build(compose: Compose) -> None:
             "by the features that the model was given."
         )
         run = html.run_button("Check this picture", "copy-run")
-        made = html.panel(note(EMPTY), elem_id="copy-result")
+        empty = note("The picture and its nearest in memory appear here, side by side.")
+        made = html.panel(empty, elem_id="copy-result")
     compose.on(run.click, check, ["current", *compose.whole_query], [made, "status"])

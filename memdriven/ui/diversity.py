@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -16,20 +17,17 @@ from memdriven.explore.compare import by_others, mean_difference, painted
 from memdriven.numbers import is_number, percent
 from memdriven.pipeline.request import MAX_SEED, Recipe, Request, Variation
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import section, status, tag
+from memdriven.ui.html import note, section, status
 from memdriven.ui.picture import recipe_of
 from memdriven.ui.query import Compose
-from memdriven.ui.references import again, note
+from memdriven.ui.references import again
 from memdriven.ui.steering import Steering
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
 """Of the tiles; 0 is the picture that the others vary."""
 STRENGTH = 0.25
 """References that are painted with, to say what another memory changes."""
-APART = (
-    "How far two pictures differ on average when z alone changes, and when another reference does: mean "
-    "absolute difference of the pixels, as a share of the full range."
-)
+part = partial(html.part, of="grid")
 
 
 def tiles(recipe: Recipe, strength: float) -> list[Recipe]:
@@ -46,27 +44,14 @@ def tiles(recipe: Recipe, strength: float) -> list[Recipe]:
     return made
 
 
-def empty_grid() -> str:
-    """Return the grid before its first use: nine blank tiles and a sentence."""
-    blank = tag("ol", tag("li", tag("span", class_="md-tile")) * 9, class_="md-grid", aria_hidden="true")
-    words = tag("p", "Nine pictures of one caption appear here, side by side.", class_="md-grid-note")
-    return tag("div", blank, words, class_="md-grid-empty")
+def grid(
+    pictures: Sequence[Image.Image], recipes: Sequence[Recipe], apart: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that takes its recipe.
 
-
-def grid(pictures: Sequence[Image.Image], recipes: Sequence[Recipe]) -> str:
-    """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that takes its recipe."""
-    cells = []
-    for place, (number, recipe) in enumerate(zip(NUMBERS, recipes, strict=True)):
-        if place >= len(pictures):
-            waiting = {"role": "img", "aria_label": f"Variation {place + 1}, waiting"}
-            cells.append(tag("span", class_="md-tile md-busy", **waiting))
-            continue
-        label = f"Variation {number}" if number else "The picture itself"
-        shown = html.image(pictures[place], label) + tag("span", label, class_="md-tile-seed")
-        kind = "md-tile" if number else "md-tile md-tile-centre"
-        about = {"type": "button", "class_": kind, "title": label}
-        cells.append(tag("button", shown, **about, data_act="adopt", data_recipe=recipe.to_json()))
-    return html.row("md-grid", cells)
+    `apart` says how far they are apart by one kind of change and another: `noise` or `memory`, and words.
+    """
+    return part("tiles", NUMBERS, pictures, recipes, apart)
 
 
 Made = Iterator[tuple[str, str, str]]
@@ -98,14 +83,13 @@ def _grids(request: Request, strength: float) -> Made:
         yield shown, grid(by_z, recipes), status(line, busy=True)
     # The same words and noise with each of the next references in line alone.
     by_memory = [by_z[NUMBERS.index(0)], *by_others(pipe, prepared, request.seeds[0])]
-    parts = []
-    for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory")):
-        if len(pictures) > 1:
-            share = f"{name}: {percent(mean_difference(pictures), 1)}"
-            parts.append(tag("strong", share, class_=f"md-by-{kind}"))
-    apart = tag("p", *parts, tag("span", APART, class_="md-hint"), class_="md-distance")
+    apart = [
+        (kind, f"{name}: {percent(mean_difference(pictures), 1)}")
+        for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory"))
+        if len(pictures) > 1
+    ]
     line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
-    yield shown, grid(by_z, recipes) + apart, status(line)
+    yield shown, grid(by_z, recipes, apart), status(line)
 
 
 def build(compose: Compose) -> None:
@@ -121,7 +105,7 @@ def build(compose: Compose) -> None:
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
                 far = html.slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
-            compose.grid = html.panel(empty_grid(), elem_id="grid", js_on_load=html.CLICKS)
+            compose.grid = html.panel(part("blank"), elem_id="grid", js_on_load=html.CLICKS)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
             memory = html.panel(note("The references that all nine share."), elem_id="grid-memory")

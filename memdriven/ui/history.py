@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import io
-import json
-import textwrap
-import zipfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import html as markup
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
-
-from memdriven.errors import MemDrivenError
-from memdriven.numbers import counted
+from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.explore.export import archive, contact_sheet
+from memdriven.numbers import counted, percent
+from memdriven.pipeline import own_image
 from memdriven.pipeline.output import PipelineOutput
-from memdriven.pipeline.request import Recipe
-from memdriven.ui import gr, html, restore
-from memdriven.ui.html import button, hint, panel, section, status, tag
-from memdriven.ui.picture import Moment, is_moment
-from memdriven.ui.query import KEPT, Compose
-from memdriven.ui.references import note
-from memdriven.ui.restore import ACTIONS
-from memdriven.ui.steering import Steering, read_upload
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import PRIVATE, Recipe
+from memdriven.ui import gr, html, state
+from memdriven.ui.html import READY, data_uri, failure, note, panel, section, status
+from memdriven.ui.picture import Moment, is_moment, moment, picture_panel
+from memdriven.ui.query import KEPT, Compose, Query, in_use, model_of, settings
+from memdriven.ui.references import again, look, panels
+from memdriven.ui.state import NUMBERS, RULES, read_number
+from memdriven.ui.steering import Steering
 
+ACTIONS = {
+    "inspect": ("Inspect", "Look at its settings; mine stay as they are"),
+    "remix": ("Remix", "Take everything but the noise"),
+    "restore": ("Restore", "Take everything and show this picture"),
+    "similar": (
+        "Paint something similar",
+        "The same settings and seed, with the model and references that are here",
+    ),
+}
+"""What can be done with a past picture: label and hint."""
+MAX_TEXT = 200_000
+"""A pasted recipe or link is never longer."""
 MOST, FAVOURITES = 50, 100
 """Pictures that a browser's history holds, and favourites beside them."""
 
@@ -49,37 +60,131 @@ def remember(current: object) -> Moment | None:
 
 def panel_html(stored: object) -> str:
     """Return the list, newest first, each with its actions."""
-    moments = history(stored)
-    if not moments:
+    items = [(each, Recipe.from_json(each["recipe"])) for each in history(stored)]
+    if not items:
         return note("Every finished picture is listed here. The list stays in this browser.")
-    tools = button("Contact sheet", data_export="sheet") + button("ZIP", data_export="zip")
-    if any(each.get("star") for each in moments):
-        tools += button("Select favourites", data_tick="star")
-    tools += button("Forget all", "md-link", data_act="clear", data_event="like")
-    items = (_item(place, each) for place, each in enumerate(moments))
-    said = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
-    return said + tag("div", tools, class_="md-actions") + tag("ol", *items, class_="md-history")
+    starred = any(each.get("star") for each, _ in items)
+    return html.render("history", items=items, starred=starred, most=MOST, actions=ACTIONS)
 
 
-def _item(place: int, each: Moment) -> str:
-    recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
-    words = recipe.caption
-    label = f"Choose picture {place + 1}: {words}"
-    box = tag("input", type="checkbox", aria_label=label, data_star=star)
-    image = tag("img", src=each["image"], width=72, height=72, alt=html.PICTURE_ALT.format(caption=words))
-    inspects = {"data_act": "inspect", "title": ACTIONS["inspect"][1]}
-    seen = tag("button", image, type="button", class_="md-history-picture", **inspects)
-    facts = tag("p", words, class_="md-history-words")
-    facts += tag("span", f"No. {place + 1}", class_="md-history-number")
-    facts += tag("span", html.seed_words(recipe.seed, len(recipe.variations)), class_="md-seed")
-    mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
-    acts = [(act, *said) for act, said in ACTIONS.items() if act != "similar"]
-    buttons = [html.act_button(act, label, words, why) for act, label, why in acts]
-    # These wait for no painting.
-    for act, label, why, on in (("forget", "Forget", None, None), ("star", f"{mark} Favourite", kept, star)):
-        buttons.append(html.act_button(act, label, words, why, on, data_event="like"))
-    controls = tag("div", facts + tag("div", *buttons, class_="md-steer"))
-    return tag("li", box + seen + controls, class_="md-moment", data_recipe=each["recipe"])
+def read(written: object) -> Recipe:
+    """Return the recipe in JSON, in a page's link, or in a link's `r` alone."""
+    given = written.strip()[:MAX_TEXT] if isinstance(written, str) else ""
+    if not given:
+        raise no_recipe()
+    if given.startswith("{"):
+        return Recipe.from_json(given)
+    if "?" in given:
+        link, given = given, ""
+        with suppress(ValueError):
+            given = parse_qs(urlsplit(markup.unescape(link)).query).get("r", [""])[0]
+    return Recipe.from_url(given)
+
+
+def no_recipe() -> ConfigError:
+    """Return the error of a press that names no recipe."""
+    return ConfigError("a recipe to use", "none here", "inspect one in the list, or paste it")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What a recipe gives the page; each by name.
+
+
+def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
+    """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is."""
+    pipe = state.shelf().get(model_of(recipe))
+    pipe.check_recipe(recipe)
+    return pipe
+
+
+def restored(recipe: Recipe, steering: Steering, said: str) -> dict[str, Any]:
+    """Return a recipe's picture and settings, with what is `said`.
+
+    Of one that cannot be made here: what can be done with it.
+    """
+    try:
+        output = made_here(recipe).from_recipe(recipe, steering.guests)
+        taken = settings(recipe, steering, noise=True)
+        memory, _ = panels(again(output.prepared, taken["steering"]))
+        shown = {"memory": memory, "result": picture_panel(output), "current": moment(output)}
+        return {**taken, **shown, "status": status(said)}
+    except MemDrivenError as error:
+        return {
+            "status": failure(error),
+            "tabs": gr.Tabs(selected="history"),
+            "inspection": inspection(recipe),
+        }
+
+
+def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
+    """Return everything of a recipe but its noise; the picture stays."""
+    made_here(recipe)
+    taken = settings(recipe, steering, noise=False)
+    memory, *_ = look(*map(taken.get, Query._fields))
+    said = status("Settings taken, noise left free. Generate paints anew.")
+    return {**taken, "memory": memory, "status": said}
+
+
+def adapted(recipe: Recipe, steering: Steering) -> Recipe:
+    """Return a recipe for the model as it is here now, with those neighbours that are at hand.
+
+    Its hashes are cleared; neighbours that are gone leave their shares to the others.
+    """
+    loose = replace(recipe, checkpoint_hash="", bank_hash="")
+    bank = made_here(loose).bank
+    found = [each for each in recipe.references or () if steering.owns(each.id) or each.id in bank]
+    some = any(each.weight for each in found)
+    return replace(loose, k=min(recipe.k, bank.n), references=tuple(found) if some else None)
+
+
+def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page showed in its left column before it was loaded again.
+
+    `values` are those of `query.KEPT` as the browser kept them, `shown` what the picture's recipe gave.
+    """
+    kept = {name: value for name, value in values.items() if name in KEPT}
+    model = kept.pop("checkpoint", None)
+    if "result" in shown:
+        kept["status"] = status(READY)
+    elif isinstance(model, str) and model != state.chosen():
+        with suppress(MemDrivenError):
+            state.choose(model)
+    kept |= {name: read_number(name, kept[name]) for name in NUMBERS if name in kept}
+    return kept | in_use()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Looking at a recipe.
+
+
+def inspection(recipe: Recipe) -> str:
+    """Return a recipe as a table, with its memories and what can be done with it here."""
+    pipe, references = state.pipeline(), []
+    for name, weight in recipe.references or ():
+        shown = own_image.CAPTION if name.startswith(PRIVATE) else name
+        each = {"id": name, "src": "", "words": f"{shown}, {percent(weight)}"}
+        if recipe.bank_hash in ("", pipe.bank_hash) and name in pipe.bank:
+            each["src"] = data_uri(pipe.bank.thumbnail_bytes(pipe.bank.index_of(name)))
+        references.append(each)
+    # A recipe of another of the page's models: opening that is left to a press.
+    other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().folders
+    closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, []
+    with suppress(MemDrivenError):
+        pipe.check_recipe(recipe)
+        fits = not closed
+    if recipe.private:
+        notes.append("Needs a private image, which only the tab that had it can use.")
+    if not fits and not closed:
+        notes.append("Made with a model or memory that this page does not have now.")
+    offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
+    return html.render(
+        "recipe",
+        recipe=recipe,
+        rule=RULES.get(recipe.strategy, recipe.strategy),
+        references=references,
+        notes=notes,
+        acts=[(act, *ACTIONS[act]) for act, there in offered.items() if there],
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -95,20 +200,20 @@ SAID = {
 
 def act(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Look at the recipe that a press names, or take from it."""
-    recipe, kind = restore.read(getattr(event, "recipe", None)), getattr(event, "act", None)
+    recipe, kind = read(getattr(event, "recipe", None)), getattr(event, "act", None)
     if kind == "inspect":
-        return {"inspection": restore.inspection(recipe)}
+        return {"inspection": inspection(recipe)}
     if kind == "remix":
-        return restore.remixed(restore.adapted(recipe, steering), steering)
+        return remixed(adapted(recipe, steering), steering)
     if kind == "similar":
-        recipe = restore.adapted(recipe, steering)
-    return restore.restored(recipe, steering, SAID.get(str(kind), SAID["restore"]))
+        recipe = adapted(recipe, steering)
+    return restored(recipe, steering, SAID.get(str(kind), SAID["restore"]))
 
 
 def star(current: object) -> dict[str, Any]:
     """Make the picture on screen a favourite."""
     if not is_moment(current):
-        raise restore.no_recipe()
+        raise no_recipe()
     said = status("A favourite now: it stays in your History.")
     new = {"recipe": current["recipe"], "image": current["image"], "star": True}
     return {"made": new, "status": said}
@@ -116,13 +221,13 @@ def star(current: object) -> dict[str, Any]:
 
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
-    return {"inspection": restore.inspection(restore.read(written)), "status": status(html.READY)}
+    return {"inspection": inspection(read(written)), "status": status(READY)}
 
 
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Bring back the recipe of a PNG that carries one."""
-    recipe = Recipe.from_png(read_upload(getattr(event, "content", None)))
-    return restore.restored(recipe, steering, SAID["restore"])
+    recipe = Recipe.from_png(own_image.read_upload(getattr(event, "content", None)))
+    return restored(recipe, steering, SAID["restore"])
 
 
 def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
@@ -135,14 +240,14 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if link:
         try:
-            shown = restore.restored(restore.read(link), steering, SAID["restore"])
+            shown = restored(read(link), steering, SAID["restore"])
         except MemDrivenError as error:
-            shown = {"status": html.failure(error)}
+            shown = {"status": failure(error)}
     if isinstance(values, dict):
         shown.pop("tabs", None)
         if "current" in shown:
             shown["current"] = {**shown["current"], "again": True}
-        shown |= restore.came_back(values, shown)
+        shown |= came_back(values, shown)
         if not getattr(event, "steered", False):
             shown["steering"] = Steering()
     if getattr(event, "lost", False):
@@ -157,14 +262,14 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     What this page cannot make again is left out and named, unless nothing would be left.
     """
     given = getattr(event, "recipes", None)
-    problem: MemDrivenError = restore.no_recipe()
-    recipes = [restore.read(each) for each in given[: MOST + FAVOURITES]] if isinstance(given, list) else []
+    problem: MemDrivenError = no_recipe()
+    recipes = [read(each) for each in given[: MOST + FAVOURITES]] if isinstance(given, list) else []
     outputs, left_out = list[PipelineOutput](), list[str]()
     yield {"saved": ""}
     for done, recipe in enumerate(recipes, start=1):
         yield {"status": status(f"Painting picture {done} of {len(recipes)} again.", busy=True)}
         try:
-            outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
+            outputs.append(made_here(recipe).from_recipe(recipe, steering.guests))
         except MemDrivenError as error:
             problem = error
             left_out.append(f"{recipe.caption} ({html.seed_words(recipe.seed, len(recipe.variations))})")
@@ -177,7 +282,7 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     said = f"{counted(len(outputs), 'picture')} ready to save."
     if left_out:
         said = f"Ready to save: {len(outputs)}. This page cannot make these again: {'; '.join(left_out)}."
-    link = html.save_link(name, html.data_uri(content, kind), f"Save the {title} ({len(outputs)})")
+    link = html.save_link(name, data_uri(content, kind), f"Save the {title} ({len(outputs)})")
     yield {"saved": link, "status": status(said)}
 
 
@@ -185,59 +290,6 @@ def save_tried(event: gr.EventData, steering: Steering) -> Iterator[dict[str, st
     """Yield as `save`, with the link in the Picture tab's own place: its gallery has the buttons."""
     for made in save(event, steering):
         yield {"larger" if name == "saved" else name: shown for name, shown in made.items()}
-
-
-# ---------------------------------------------------------------------------------------------------------
-# For designers: one contact sheet, or a ZIP with pictures and recipes.
-
-CELL, GAP, LINE = 256, 20, 18
-PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"
-LETTERS = 35
-"""As many of the font go side by side under a picture."""
-UNDRAWN = "(see the file's description)"
-"""Under a picture whose caption has letters that the font does not have."""
-
-
-def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
-    """Return a PNG with every picture, its words and its seed."""
-    columns = min(4, max(1, len(outputs)))
-    high = CELL + 3 * LINE + GAP
-    size = columns * (CELL + GAP) + GAP, -(-len(outputs) // columns) * high + GAP
-    sheet, described = Image.new("RGB", size, PAPER), PngImagePlugin.PngInfo()
-    # Matplotlib's font is always there and knows most alphabets.
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSansMono.ttf"), 12)
-    missing, draw = bytes(font.getmask("\uffff")), ImageDraw.Draw(sheet)
-    for place, output in enumerate(outputs):
-        left, top = GAP + place % columns * (CELL + GAP), GAP + place // columns * high
-        sheet.paste(output.images[0].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
-        words = output.recipe.caption
-        described.add_itxt(f"Caption {place + 1}", words)
-        if any(bytes(font.getmask(each)) == missing for each in set(words) if each.isprintable()):
-            words = UNDRAWN
-        lines = textwrap.wrap(words, LETTERS, max_lines=2, placeholder="\u2026")
-        lines.append(f"{place + 1}   seed {output.recipe.seed}")
-        for number, line in enumerate(lines, start=1):
-            at = left, top + CELL + 4 + (number - 1) * LINE
-            draw.text(at, line, QUIET if number == len(lines) else INK, font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True, pnginfo=described)
-    return buffer.getvalue()
-
-
-def archive(outputs: Sequence[PipelineOutput], sheet: bytes) -> bytes:
-    """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
-    files: dict[str, bytes | str] = {
-        f"memdriven-{number:02d}-seed-{output.recipe.seed}.png": output.png()
-        for number, output in enumerate(outputs, start=1)
-    }
-    files["recipes.json"] = json.dumps([output.recipe.to_dict() for output in outputs], indent=1) + "\n"
-    files["contact-sheet.png"] = sheet
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as pack:
-        for name, content in files.items():
-            # The same pictures give the same bytes, whenever.
-            pack.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    return buffer.getvalue()
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -258,14 +310,12 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
-            choose = tag("input", type="file", accept="image/png", class_="md-file")
-            words = "Drop a PNG here to restore it, or choose one"
-            zone = tag("label", words + choose, class_="md-drop")
+            zone = html.part("drop", of="column")
             dropped = panel(zone, elem_id="recipe-drop", js_on_load=html.CLICKS)
             with gr.Row(elem_id="recipe-paste"):
-                wide = {"scale": 3, "min_width": 140, "max_length": restore.MAX_TEXT}
+                wide = {"scale": 3, "min_width": 140, "max_length": MAX_TEXT}
                 written = html.box("recipe-text", "Recipe (JSON) or link", **wide)
-                read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
+                look_at = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=html.CLICKS)
     quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
@@ -289,7 +339,7 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     then_list(listed.like(None, None, stored, js=kept_now, **quiet))
     then_list(undo.click(None, None, stored, js="() => [window.memdriven.history.undo()]", **quiet))
     then_list(gr.on([page.load, tab.select], None, None, stored, js=kept_now, **quiet))
-    column.on([read.click, written.submit], paste, [written], ["inspection", "status"], **quiet)
+    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **quiet)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}

@@ -1,8 +1,9 @@
-"""Safe HTML: tags, pictures as data URIs, the status line, and parts that several tabs share.
+"""What a visitor reads, put together: templates, pictures as data URIs, the status line, Gradio's parts.
 
-What a user or a data set wrote is escaped by `tag`, as are all of its contents that are not `Markup`, which
-it returns; so is text that is added to Markup. Gradio's `gr.HTML` must only ever show the result through its
-plain `${value}` template: its `{{value}}` escapes HTML but then evaluates `${...}` inside it as JavaScript.
+The page's HTML stands in `templates/`, a file a panel; Python hands over plain values. All of these are
+escaped but `Markup`, which is what `render` and `part` return. Gradio's `gr.HTML` must only ever show the
+result through its plain `${value}` template: its `{{value}}` escapes HTML but then evaluates `${...}` inside
+it as JavaScript.
 """
 
 from __future__ import annotations
@@ -10,52 +11,68 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from markupsafe import Markup, escape
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.ext import Extension
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import MemDrivenError
-from memdriven.memory.retrieval import Neighbour
+from memdriven.numbers import counted, percent
 from memdriven.ui import gr, state
 
-EQUATION = (
-    ("text", "words"),
-    ("", "+"),
-    ("memory", "memory"),
-    ("", "+"),
-    ("noise", "noise"),
-    ("", "\u2192"),
-    ("picture", "picture"),
-)
 CONTROL_GONE = "only for a caption of the memory"
-CARD_ALT = "Reference {rank}: {caption}"
 PICTURE_BUSY = "Painting\u2026"
-PICTURE_ALT = "Generated picture for the caption: {caption}"
 READY = "Ready."
 
+# ---------------------------------------------------------------------------------------------------------
+# Templates.
 
-def tag(name: str, *content: object, **attributes: object) -> Markup:
-    """Return an element; attribute values are escaped, and of its contents all that is not `Markup`.
+_BESIDE_TAG = re.compile(r"(?:(?<=>)|(?<=[%#]\}))\s*\n\s*|\s*\n\s*(?=<|\{[%#])|(?<=\}\})\s*\n\s*(?=\{\{)")
+"""Line breaks after and before an element or a block, and those between two values."""
 
-    `class_` gives `class`, other underscores become hyphens; None and False leave an attribute
-    out, True gives it without a value.
-    """
-    start = f"<{name}"
-    for key, value in attributes.items():
-        if value is not None and value is not False:
-            start += " " + key.rstrip("_").replace("_", "-")
-            start += "" if value is True else f'="{escape(str(value))}"'
-    void = name in ("img", "br", "input")
-    return Markup(f"{start}>") + Markup().join(map(escape, content)) + Markup("" if void else f"</{name}>")
+
+class Lines(Extension):
+    """Lets templates be written in indented lines: a break beside a tag is nothing, any other a space."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Return a template's source in one line."""
+        return re.sub(r"\s*\n\s*", " ", _BESIDE_TAG.sub("", source.strip()))
+
+
+TEMPLATES = Environment(
+    loader=PackageLoader(__package__),
+    autoescape=True,
+    undefined=StrictUndefined,
+    extensions=[Lines],
+    auto_reload=False,
+)
+
+
+def render(name: str, /, **values: object) -> Markup:
+    """Return a panel: the template of that name, filled in."""
+    return Markup(TEMPLATES.get_template(f"{name}.html").render(values))
+
+
+def part(name: str, /, *values: object, of: str = "parts", **named: object) -> Markup:
+    """Return a piece of a panel: a macro of `parts.html`, or of another template."""
+    made: Markup = getattr(TEMPLATES.get_template(f"{of}.html").module, name)(*values, **named)
+    return made
+
+
+hint, note, save_link = partial(part, "hint"), partial(part, "note"), partial(part, "save_link")
+"""A quiet line that explains; one for a panel with nothing to show; a link (file name, data URI, words)."""
 
 
 def seed_words(seed: int | None, steps: int = 0) -> str:
@@ -63,30 +80,8 @@ def seed_words(seed: int | None, steps: int = 0) -> str:
     return f"seed {seed}, step {steps} away" if steps else f"seed {seed}"
 
 
-def button(label: str, kind: str = "md-action", **attributes: object) -> Markup:
-    """Return a button of a class, with attributes as `tag` takes them."""
-    return tag("button", label, type="button", class_=kind, **attributes)
-
-
-def act_button(
-    act: str, label: str, of: str, title: str | None = None, pressed: bool | None = None, **data: object
-) -> Markup:
-    """Return a button that does an act with a thing `of` these words; `data` names the thing (`CLICKS`)."""
-    return button(
-        label,
-        "md-steer-button",
-        data_act=act,
-        **data,
-        data_focus=" ".join(map(str, (act, *data.values()))),
-        title=title,
-        aria_pressed=None if pressed is None else str(pressed).lower(),
-        aria_label=f"{label}: {of}",
-    )
-
-
-def hint(message: object, **attributes: object) -> Markup:
-    """Return a quiet line that explains."""
-    return tag("p", message, class_="md-hint", **attributes)
+# ---------------------------------------------------------------------------------------------------------
+# Pictures.
 
 
 def data_uri(content: bytes, kind: str = "image/webp") -> str:
@@ -99,34 +94,6 @@ def image_uri(image: Image.Image, form: str = "WEBP") -> str:
     buffer = io.BytesIO()
     image.save(buffer, format=form, quality=92, method=2)
     return data_uri(buffer.getvalue(), f"image/{form.lower()}")
-
-
-TRACE = 4_000
-"""Letters of an error's trace that are printed."""
-_said = itertools.count()
-"""Numbers what is told: Gradio does not draw a value anew that equals the one before."""
-
-
-def status(message: str, *, busy: bool = False) -> Markup:
-    """Return a line of state; `busy` arms the Stop button through the style sheet."""
-    return tag("p", message, class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
-
-
-def report(error: Exception) -> None:
-    """Print the end of an error's trace to the terminal: values that a visitor sent may be of any length."""
-    print("".join(traceback.format_exception(error))[-TRACE:], file=sys.stderr)
-
-
-def failure(error: Exception) -> Markup:
-    """Return an error as what to do about it, then what was wanted and what was found."""
-    if not isinstance(error, MemDrivenError):
-        report(error)
-        found = f"{type(error).__name__}, which the page did not expect"
-        error = MemDrivenError("an answer", found, "try again; the server's terminal says more")
-    what_to_do = tag("strong", f"{error.fix[:1].upper()}{error.fix[1:]}.")
-    why = tag("span", f"Wanted: {error.wanted}. Found: {error.found}.")
-    about = {"role": "alert", "data_busy": "false", "data_said": next(_said)}
-    return tag("div", what_to_do, why, class_="md-error", **about)
 
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}
@@ -142,51 +109,115 @@ def levels(map_: Tensor, largest: float | None = None) -> np.ndarray:
 
 
 def wash(map_: Tensor, kind: str, largest: float | None = None) -> str:
-    """Return a map as a picture of one colour, clear where it is 0 (a data URI)."""
+    """Return a map (h, w) as a picture of one colour, clear where it is 0 (a data URI)."""
     alpha = levels(map_, largest)
-    return washed(np.full((*alpha.shape, 3), COLOURS[kind], np.uint8), alpha)
+    return _washed(np.full((*alpha.shape, 3), COLOURS[kind], np.uint8), alpha)
 
 
-def washed(colours: np.ndarray, alpha: np.ndarray) -> str:
-    """Return colours (h, w, 3) as a picture that is as strong as alpha (h, w) says (a data URI)."""
+def barcode(values: Tensor, kind: str) -> str:
+    """Return numbers (n,) as a strip one px high: coloured above 0, grey below (a data URI)."""
+    strong = levels(values[None].abs())
+    colours = np.where((values[None] > 0).numpy()[..., None], COLOURS[kind], (128, 122, 112)).astype(np.uint8)
+    return _washed(colours, strong)
+
+
+def _washed(colours: np.ndarray, alpha: np.ndarray) -> str:
     return image_uri(Image.fromarray(np.dstack([colours, alpha]), "RGBA"), "PNG")
 
 
-def slide(first: tuple[str, str], second: tuple[str, str]) -> Markup:
-    """Return two pictures, each (address, caption), on top of each other with a slider."""
-    below = tag("img", src=second[0], alt=second[1])
-    above = tag("img", src=first[0], alt=first[1], class_="md-slide-top")
-    label = "How much of the first picture is shown"
-    return tag(
-        "div",
-        tag("div", below, above, class_="md-slide-frame"),
-        tag("input", type="range", min=0, max=100, value=50, aria_label=label),
-        tag("div", *(tag("span", name) for _, name in (first, second)), class_="md-slide-labels"),
-        class_="md-slide",
+TEMPLATES.filters |= {
+    "aria": lambda value: None if value is None else str(value).lower(),
+    "barcode": barcode,
+    "counted": counted,
+    "percent": percent,
+    "seed_words": seed_words,
+    "uri": image_uri,
+    "wash": wash,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Charts, as `parts.html` draws them.
+
+BINS, WIDTH, HEIGHT = 72, 720, 150
+"""Bars of the histogram of cosines, up to 1; its size, without the axis."""
+
+
+def bars(
+    rows: Iterable[tuple[str, float]], largest: float, form: Callable[[float], str] = "{:.2f}".format
+) -> list[tuple[str, str, str]]:
+    """Return named numbers as bars: each one's name, width and words; `largest` fills one."""
+    return [(name, f"{100 * value / largest if largest else 0:.1f}%", form(value)) for name, value in rows]
+
+
+class Histogram(NamedTuple):
+    """How many items have which cosine with the caption, and where the references lie."""
+
+    bars: list[tuple[float, float, float, float]]
+    """Each one's x, y, width and height."""
+    marks: list[tuple[float, str]]
+    """Place and cosine of each reference in use."""
+    others: list[float]
+    """Places of those that were tried."""
+    ticks: list[tuple[float, str]]
+    said: str
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def histogram(cosines: Tensor, marks: Sequence[float], others: Sequence[float] = ()) -> Histogram:
+    """Return the histogram of cosines (n,), with those of the references in use and of others tried."""
+    low = min(0.0, float(cosines.min()))
+    counts = torch.histc(cosines, BINS, low, 1.0).tolist()
+    step, most = WIDTH / BINS, max(counts) or 1
+
+    def x(value: float) -> float:
+        return round((value - low) / (1 - low) * WIDTH, 1)
+
+    drawn = []
+    for place, count in enumerate(counts):
+        up = round(max(2.0, count / most * (HEIGHT - 24)), 1)
+        drawn += [(round(place * step + 0.5, 1), HEIGHT - up, step - 1, up)] * (count > 0)
+    used = ", ".join(f"{each:.2f}" for each in marks) or "none"
+    return Histogram(
+        bars=drawn,
+        marks=[(x(each), f"{each:.2f}") for each in marks],
+        others=[x(each) for each in others],
+        ticks=[(x(each / 4), f"{each / 4:g}") for each in range(-4, 5) if each / 4 >= low],
+        said=f"Histogram of {len(cosines):,} cosines from {low:.1f} to 1; references in use at {used}",
     )
 
 
-def thumbs(retrieval: Sequence[Neighbour] | None) -> Markup:
-    """Return the neighbours as a row of small pictures; a word where there are none."""
-    if not retrieval:
-        return tag("p", "no memory", class_="md-no-memory")
-    images = (
-        tag("img", src=image_uri(each.image), title=each.caption, alt=CARD_ALT.format_map(vars(each)))
-        for each in retrieval
-    )
-    return tag("ul", *(tag("li", each) for each in images), class_="md-thumbs")
+# ---------------------------------------------------------------------------------------------------------
+# The status line.
+
+TRACE = 4_000
+"""Letters of an error's trace that are printed."""
+_said = itertools.count()
+"""Numbers what is told: Gradio does not draw a value anew that equals the one before."""
 
 
-def figure(picture: str, alt: str, caption: str = "", **attributes: object) -> Markup:
-    """Return a picture (a data URI) with a caption."""
-    words = [tag("figcaption", caption)] if caption else []
-    return tag("figure", tag("img", src=picture, alt=alt), *words, **{"class_": "md-figure", **attributes})
+def status(message: str, *, busy: bool = False) -> Markup:
+    """Return a line of state; `busy` arms the Stop button through the style sheet."""
+    return part("status", message, busy, next(_said))
 
 
-def changed_words(changes: Sequence[tuple[str, str]]) -> Markup:
-    """Return words with those gone struck through and those new marked."""
-    names = {"gone": "del", "new": "ins", "same": "span"}
-    return Markup(" ").join(tag(names[kind], word) for kind, word in changes)
+def report(error: Exception) -> None:
+    """Print the end of an error's trace to the terminal: values that a visitor sent may be of any length."""
+    print("".join(traceback.format_exception(error))[-TRACE:], file=sys.stderr)
+
+
+def failure(error: Exception) -> Markup:
+    """Return an error as what to do about it, then what was wanted and what was found."""
+    if not isinstance(error, MemDrivenError):
+        report(error)
+        found = f"{type(error).__name__}, which the page did not expect"
+        error = MemDrivenError("an answer", found, "try again; the server's terminal says more")
+    return part("failure", error, next(_said))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Gradio's components and events, as this page uses them.
 
 
 def script(*names: str) -> str:
@@ -232,31 +263,18 @@ def fold(name: str, title: str) -> Iterator[None]:
     Gradio's Accordion makes its parts when it is first opened; a seed that is set before would be lost.
     """
     with gr.Column(elem_id=f"{name}-fold", elem_classes="md-fold"):
-        opens = {"aria_expanded": "false", "aria_controls": f"{name}-fold"}
-        panel(tag("h2", tag("button", title, type="button", **opens), class_="md-fold-title"))
+        panel(part("fold", name, title))
         yield
 
 
 def section(kind: str, title: str) -> gr.HTML:
     """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `paint`."""
-    return panel(tag("h2", title, class_=f"md-section md-{kind}"))
-
-
-def save_link(name: str, address: str, words: str = "") -> Markup:
-    """Return a link that saves a data URI as a file."""
-    return tag("a", words or name, class_="md-action", href=address, download=name)
+    return panel(part("section", kind, title))
 
 
 def pressing(name: str) -> str:
     """Return JavaScript that presses the link in a panel, as soon as it is there."""
     return f"() => setTimeout(() => document.querySelector('#{name} a')?.click(), 100)"
-
-
-# ---------------------------------------------------------------------------------------------------------
-# What the further tabs share: buttons, rows of pictures, and charts.
-
-BINS = 72
-"""Bars of the histogram of cosines, up to 1."""
 
 
 def run_button(label: str, name: str, **options: Any) -> gr.Button:
@@ -288,79 +306,3 @@ def box(name: str, label: str, max_lines: int = 1, **more: Any) -> gr.Textbox:
 def explain(words: str) -> None:
     """Add a quiet line that explains."""
     panel(hint(words))
-
-
-def table(title: str, heads: Iterable[str], rows: Iterable[str], **attributes: object) -> Markup:
-    """Return rows (`tr`) under a title and heads."""
-    head = tag("thead", tag("tr", *(tag("th", each, scope="col") for each in heads)))
-    return tag("table", tag("caption", title), head, tag("tbody", *rows), **attributes)
-
-
-def row(kind: str, cells: Iterable[str]) -> Markup:
-    """Return cells side by side."""
-    return tag("ol", *(tag("li", each) for each in cells), class_=kind)
-
-
-def image(picture: Image.Image, alt: str = "") -> Markup:
-    """Return a picture as an image of the page."""
-    return tag("img", src=image_uri(picture), alt=alt)
-
-
-def over(picture: Image.Image, map_: str) -> Markup:
-    """Return a picture under a map (a data URI)."""
-    return tag("span", image(picture), tag("img", src=map_, alt="", class_="md-wash"), class_="md-over")
-
-
-def bars(
-    rows: Sequence[tuple[str, float]], largest: float, form: Callable[[float], str] = "{:.2f}".format
-) -> Markup:
-    """Return named numbers as bars; `largest` fills one."""
-    cells = []
-    for name, value in rows:
-        long = tag("span", style=f"width:{100 * value / largest if largest else 0:.1f}%")
-        number = tag("span", form(value), class_="md-number")
-        cells.append(tag("span", name) + tag("span", long, class_="md-bar") + number)
-    return row("md-bars", cells)
-
-
-def barcode(values: Tensor, kind: str) -> Markup:
-    """Return numbers (n,) as a strip one px high: coloured above 0, grey below."""
-    strong = levels(values[None].abs())
-    colours = np.where((values[None] > 0).numpy()[..., None], COLOURS[kind], (128, 122, 112)).astype(np.uint8)
-    return tag("img", src=washed(colours, strong), alt="", class_="md-barcode")
-
-
-def histogram(
-    cosines: Tensor, marks: Sequence[float], others: Sequence[float] = (), *, small: bool = False
-) -> Markup:
-    """Return how many items have which of the cosines (n,) with the caption, and where the references lie.
-
-    `marks` are those of the references in use, `others` of those that were tried; a small one has no axis.
-    """
-    low = min(0.0, float(cosines.min()))
-    counts = torch.histc(cosines, BINS, low, 1.0).tolist()
-    width, height, most = 720, 150, max(counts) or 1
-    step = width / BINS
-
-    def x(value: float) -> float:
-        return round((value - low) / (1 - low) * width, 1)
-
-    drawn = []
-    for place, count in enumerate(counts):
-        up = round(max(2.0, count / most * (height - 24)), 1)
-        box = {"x": round(place * step + 0.5, 1), "y": height - up, "width": step - 1, "height": up}
-        drawn += [tag("rect", **box)] * (count > 0)
-    for name, values, top in (("md-other", others, height - 26), ("md-mark-at", marks, 4)):
-        drawn += [tag("line", x1=x(each), x2=x(each), y1=top, y2=height, class_=name) for each in values]
-    frame = {"class_": "md-histogram", "viewBox": f"-12 0 {width + 24} {height + (0 if small else 24)}"}
-    if small:
-        return tag("svg", *drawn, **frame, aria_hidden="true", preserveAspectRatio="none")
-    ticks = [each / 4 for each in range(-4, 5) if each / 4 >= low]
-    drawn += [tag("text", f"{each:g}", x=x(each), y=height + 18, text_anchor="middle") for each in ticks]
-    for each in marks[:1]:
-        at = {"x": x(each) - 6, "y": 16}
-        drawn.append(tag("text", f"{each:.2f}", **at, text_anchor="end", class_="md-mark-name"))
-    drawn.append(tag("text", "cosine with s", x=0, y=16))
-    used = ", ".join(f"{each:.2f}" for each in marks) or "none"
-    told = f"Histogram of {len(cosines):,} cosines from {low:.1f} to 1; references in use at {used}"
-    return tag("svg", *drawn, **frame, role="img", aria_label=told)

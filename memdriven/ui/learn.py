@@ -19,10 +19,9 @@ from typing import Any
 from memdriven.errors import ConfigError, DataError
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import gr, html, lessons, queue, state
-from memdriven.ui.html import BESIDE, READY, hint, panel, status, tag
+from memdriven.ui.html import BESIDE, READY, note, panel, status
 from memdriven.ui.lessons import Lesson, Question, questions
 from memdriven.ui.query import STATE_SECONDS, Compose, read_examples
-from memdriven.ui.references import note
 
 EMPTY = "Predict, then run. What happens appears here."
 BEFORE, AFTER = "before", "after"
@@ -62,8 +61,7 @@ def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
 
 
 def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
-    about = {"data_experiment": lesson.experiment, "data_of": lesson.id, "data_done": str(done).lower()}
-    return tag("div", made, class_="md-experiment", **about)
+    return html.part("experiment", made, lesson.experiment, lesson.id, done, of="experiments")
 
 
 def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.Button]:
@@ -78,49 +76,31 @@ def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.
     elif answer is not None:
         right = said == answer
         verdict, judged = ("right", "You were right.") if right else ("wrong", "It came otherwise.")
-    own = tag("span", "Your prediction: ", tag("q", "none" if said is None else predicted))
-    lines = [tag("p", tag("strong", judged), " ", own, class_="md-judged", data_verdict=verdict)]
-    if measured:
-        lines.append(tag("p", measured, class_="md-measured"))
-    if answer is not None:
-        came = "" if verdict == "right" else tag("b", lesson.options[answer], ". ")
-        lines.append(tag("p", came, lesson.outcomes[answer]))
-    lines += [tag("p", line) for line in lesson.reveal]
-    ways = [
-        *((each.title, each.id) for each in lessons.lessons().values()),
-        ("the four questions again", AFTER),
-    ]
-    place = ways.index((lesson.title, lesson.id)) + 1
-    title, following = ways[place]
-    forward = html.button(f"Next: {title} \u2192", data_act="next", data_lesson=following)
-    where = tag("span", f"Lesson {place} of {len(ways) - 1}", class_="md-hint")
-    lines.append(tag("p", forward, where, class_="md-onward"))
-    return tag("div", *lines, class_=f"md-reveal md-{lesson.highlight}"), gr.Button(visible=False)
+    known = list(lessons.lessons().values())
+    place = known.index(lesson) + 1
+    told = html.render(
+        "reveal",
+        lesson=lesson,
+        predicted="none" if said is None else predicted,
+        verdict=verdict,
+        judged=judged,
+        measured=measured,
+        answer=answer,
+        place=place,
+        count=len(known),
+        next=[*known, {"id": AFTER, "title": "the four questions again"}][place],
+    )
+    return told, gr.Button(visible=False)
 
 
 def lesson_html(lesson: Lesson) -> str:
     """Return the lesson's words: which term it is about, its text, its question, and a teacher's notes."""
-    terms = []
-    for kind, word in html.EQUATION:
-        about = " md-about" if kind == lesson.highlight else ""
-        terms.append(tag("b", word, class_=f"md-{kind}{about}") if kind else f" {word} ")
-    pipe, subject, caption, other = state.pipeline(), state.subject(), lesson.request.caption, ""
-    words = caption.split()
+    pipe, subject, words, other = state.pipeline(), state.subject(), lesson.request.caption.split(), None
     if not {*words} <= {*pipe.vocabulary.words} or (subject and subject not in words):
-        other = "Written for another model: run it with a caption of your own"
+        other = ""
         with suppress(DataError):
-            other += "".join(f", such as \u201c{each}\u201d" for each in read_examples(pipe)[:1])
-    notes = (tag("li", line) for line in lesson.notes)
-    parts = (
-        tag("p", *terms, class_="md-equation"),
-        tag("h2", lesson.title, tag("small", f" {lesson.minutes} min")),
-        *(tag("p", line) for line in lesson.text),
-        tag("p", tag("q", caption), class_="md-quote"),
-        hint(other) if other else "",
-        tag("details", tag("summary", "For teachers"), tag("ul", *notes), class_="md-teacher"),
-        tag("p", lesson.question, class_="md-question"),
-    )
-    return tag("article", *parts, class_="md-lesson", data_lesson=lesson.id)
+            other = "".join(f", such as \u201c{each}\u201d" for each in read_examples(pipe)[:1])
+    return html.render("lesson", lesson=lesson, other=other)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -138,7 +118,7 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
     asked, visit = questions(), dict(visit) if isinstance(visit, Mapping) else {}
     when = AFTER if when == AFTER else BEFORE
     if not all(answer in each.options for each, answer in zip(asked, chosen, strict=True)):
-        return tag("p", "Answer all four, or guess.", class_="md-hint", role="status"), visit
+        return html.part("said", "Answer all four, or guess."), visit
     places = [each.options.index(str(answer)) for each, answer in zip(asked, chosen, strict=True)]
     right = [place == each.answer for place, each in zip(places, asked, strict=True)]
     visit = {"id": secrets.token_hex(6)} | visit | {when: sum(right)}
@@ -147,17 +127,12 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
     where = "Your answers could not be kept in a file."
     if _write(record):
         where = f"Kept without a name in {answers_file()}."
-    made = tag("p", "Thank you. Now the lessons; you will meet these questions again.")
     if when == AFTER:
-        before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
-        rows = []
-        for good, each in zip(right, asked, strict=True):
-            mark, answer = "\u2713" if good else "\u2717", tag("em", each.options[each.answer or 0])
-            rows.append(tag("li", tag("b", mark), f" {each.question} ", answer))
-        made = tag("p", tag("strong", f"{before}Now: {visit[when]} of {len(asked)}."))
-        made += tag("ul", *rows, class_="md-answered")
         where = f"{summary()} {where}"
-    return tag("div", made, hint(where), class_="md-reveal", role="status"), visit
+    rights = [each.options[each.answer or 0] for each in asked]
+    answers = list(zip(right, [each.question for each in asked], rights, strict=True))
+    about = {"after": when == AFTER, "before": visit.get(BEFORE), "right": visit[when], "where": where}
+    return html.render("answers", answers=answers, **about), visit
 
 
 def summary() -> str:
@@ -213,7 +188,7 @@ def build(compose: Compose) -> None:
         outcome = gr.State(None, time_to_live=STATE_SECONDS)
         visit = gr.State({}, time_to_live=STATE_SECONDS)
         gone = "There is no lesson of that name. Choose one below."
-        panel(tag("p", gone, class_="md-error", role="alert", hidden=True), elem_id="lesson-gone")
+        panel(html.part("gone", gone), elem_id="lesson-gone")
         chosen = html.choice(gr.Radio, "lesson-choice", "Lessons", choices, value=first.id, show_label=False)
         html.explain(f"{minutes} minutes in all. Answer the four questions before and after.")
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:

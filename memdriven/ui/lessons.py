@@ -23,11 +23,10 @@ from memdriven.pipeline.claims import by_thing
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, html, inside, state
-from memdriven.ui.html import EQUATION, figure, hint, image_uri, row, tag, thumbs
-from memdriven.ui.references import note
+from memdriven.ui.html import image_uri, note
 
 SCHEMA = "memdriven.lesson/2"
-HIGHLIGHTS = tuple(kind for kind, _ in EQUATION if kind)
+HIGHLIGHTS = ("text", "memory", "noise", "picture")
 FOLDER = files("memdriven.ui").joinpath("lessons")
 DRAWS = 4
 """Pictures in each row of the lesson on noise."""
@@ -53,7 +52,7 @@ class Lesson(Question):
     title: str
     minutes: int
     highlight: str
-    """The term that it is about, by its kind in `EQUATION`."""
+    """The term that it is about, one of `HIGHLIGHTS`."""
     text: tuple[str, ...]
     outcomes: tuple[str, ...]
     """What it means that an option came true, one each."""
@@ -139,24 +138,34 @@ def run(pipe: MemoryDrivenPipeline, lesson: Lesson, caption: str = "") -> Iterat
     yield from EXPERIMENTS[lesson.experiment](pipe, request, lesson.other)
 
 
+part = partial(html.part, of="experiments")
+Cell = dict[str, object]
+
+
+def _cell(picture: Image.Image, alt: str, name: str = "", words: str = "", **more: object) -> Cell:
+    """Return a picture of a row, with its name and what is told of it, as `experiments.html` shows it."""
+    cell = {"picture": image_uri(picture), "alt": alt, "name": name, "words": words}
+    return cell | {"level": None, "used": None} | more
+
+
 def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator[Ran]:
     """Show where the best lies among all cosines, and that the nearest need not have what was named."""
-    rows, tops = "", []
+    captions, tops = [], []
     for caption in dict.fromkeys(filter(None, (request.caption, other))):
         found, named = cosines(pipe, caption), pipe.retrieve(caption, "none").named
         cells = []
         for place in found.argsort(descending=True)[:FOUND].tolist():
             item = pipe.bank.items[place]
             has = carries(named, item)
-            told = tag("b", f"{float(found[place]):.2f}")
-            told += f" has {has[0]} of the {has[1]} named" if has else ""
-            cells.append(figure(image_uri(pipe.bank.thumbnail(place)), item.captions[0], told))
+            told = f" has {has[0]} of the {has[1]} named" if has else ""
+            shown = pipe.bank.thumbnail(place)
+            cells.append(_cell(shown, item.captions[0], f"{float(found[place]):.2f}", told))
         tops.append(float(found.max()))
-        title = tag("h3", tag("q", caption), class_="md-row-name")
-        rows += title + html.histogram(found, tops[-1:]) + row("md-nearest", cells)
-        yield Ran(rows)
+        captions.append((caption, html.histogram(found, tops[-1:]), cells))
+        made = part("search", captions)
+        yield Ran(made)
     answer = 0 if tops[0] < 0.4 else 1 if tops[0] < 0.8 else 2
-    yield Ran(rows, answer, f"The best of {pipe.bank.n:,} has a cosine of {tops[0]:.2f}.")
+    yield Ran(made, answer, f"The best of {pipe.bank.n:,} has a cosine of {tops[0]:.2f}.")
 
 
 def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
@@ -172,10 +181,11 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         things = by_thing(output.prepared.retrieval.named, output.claims[0])
         named, seen = len(things), sum(all(claim.holds for claim in thing) for thing in things)
         # Without a memory there may be the colours, but no shape that they are seen on.
-        told = tag("b", name) + (f": {seen} of the {named} named are seen" if named and each.memory else "")
-        used = thumbs(output.retrieval if each.memory else None)
-        cells.append(figure(image_uri(output.images[0]), name, told) + used)
-        yield Ran(row("md-draws", cells))
+        told = f": {seen} of the {named} named are seen" if named and each.memory else ""
+        used = output.retrieval if each.memory else ()
+        cells.append(_cell(output.images[0], name, name, told, used=used))
+        made = part("row", "md-draws", cells)
+        yield Ran(made)
     shape = copies.space(pipe).result().check(output).same_layout
     colours = not named or 2 * seen >= named
     answer = {(True, False): 0, (False, True): 1, (True, True): 2}.get((colours, shape))
@@ -183,7 +193,7 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         f"With the wrong memory the picture shows {seen} of the {named} things named, and its pose and place "
         f"are {'' if shape else 'not '}its reference\u2019s."
     )
-    yield Ran(row("md-draws", cells), answer, measured)
+    yield Ran(made, answer, measured)
 
 
 def gates(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
@@ -212,19 +222,20 @@ def noise(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         "z alone": [draws[0]._replace(z=each.z) for each in draws],
         "mirror and window alone": [draws[0]._replace(view=each.view) for each in draws],
     }
-    shown, apart = thumbs(prepared.retrieval), []
+    done: list[tuple[str, list[Cell], str]] = []
+    apart = []
     for name, noises in rows.items():
-        pictures, cells = list[Image.Image](), list[str]()
+        pictures, cells = list[Image.Image](), list[Cell]()
         for each in noises:
             pictures.append(painted(pipe, prepared, each))
-            cells.append(figure(image_uri(pictures[-1]), f"{name}, picture {len(pictures)}"))
-            made = tag("h3", name, class_="md-row-name") + row("md-draws", cells)
-            yield Ran(shown + made)
+            cells.append(_cell(pictures[-1], f"{name}, picture {len(pictures)}"))
+            yield Ran(part("noise", prepared.retrieval, [*done, (name, cells, "")]))
         apart.append(mean_difference(pictures))
-        shown += made + hint(f"Two of them differ by {percent(apart[-1], 1)} on average.")
+        done.append((name, cells, percent(apart[-1], 1)))
     answer = 2 if max(apart) < 0.005 else int(apart[1] > apart[0])
     by_z, by_view = (percent(each, 1) for each in apart)
-    yield Ran(shown, answer, f"z alone: {by_z} apart. Mirror and window alone: {by_view}.")
+    made = part("noise", prepared.retrieval, done)
+    yield Ran(made, answer, f"z alone: {by_z} apart. Mirror and window alone: {by_view}.")
 
 
 def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
@@ -245,16 +256,18 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     for name, each in traps.items():
         said = copies.space(pipe).result().check(replace(output, all_stages=((each,),)))
         found.append(said.level)
-        told = tag("b", name) + f" {copies.LEVELS[said.level][0]}. {copies.standing(said.best)}"
-        cells.append(figure(image_uri(each), name, told, data_level=said.level))
+        told = f" {copies.LEVELS[said.level][0]}. {copies.standing(said.best)}"
+        cells.append(_cell(each, name, name, told, level=said.level))
     measured = f"The check says of the picture: {copies.LEVELS[found[0]][1]}"
-    yield Ran(row("md-controls", cells) + checked, list(copies.LEVELS).index(found[0]), measured)
+    shown = part("row", "md-controls", cells) + checked
+    yield Ran(shown, list(copies.LEVELS).index(found[0]), measured)
 
 
 def critic(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Measure how far a real and a made picture are apart in each content feature."""
     seen = look_inside(pipe, request)
-    made, (real, picture) = inside.critic(pipe, seen).account, inside.judged(pipe, seen)
+    made = html.part("critic", inside.critic(pipe, seen).of, of="stations")
+    real, picture = inside.judged(pipe, seen)
     if real is None:
         yield Ran(made, None, "No real picture to compare with: no reference took part.")
         return
@@ -262,9 +275,8 @@ def critic(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran
     gaps = {f"{a.width} px": float(difference(a, b).mean()) for a, b in pairs}
     told, ends = {size: percent(gap, 1) for size, gap in gaps.items()}, list(gaps.items())
     (largest, first), (smallest, last) = ends[0], ends[-1]
-    title = tag("h3", "How far real and made are apart", class_="md-row-name")
     named = [(f"at {size}", gap) for size, gap in gaps.items()]
-    shown = made + title + html.bars(named, max(gaps.values()), partial(percent, digits=1))
+    shown = part("critic", made, html.bars(named, max(gaps.values()), partial(percent, digits=1)))
     answer = 2 if max(gaps.values()) < 1.3 * min(gaps.values()) else 0 if first > last else 1
     yield Ran(shown, answer, f"Apart by {told[largest]} at {largest}, by {told[smallest]} at {smallest}.")
 

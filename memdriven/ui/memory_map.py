@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,13 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, percent, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import hint, panel, status, tag
+from memdriven.ui.html import hint, note, panel, status
 from memdriven.ui.picture import keep_from, moment, picture_panel
 from memdriven.ui.query import Compose, Query
-from memdriven.ui.references import note, panels
+from memdriven.ui.references import panels
 from memdriven.ui.state import Once, Shelved
 
-EMPTY = "The map is drawn when this tab is opened."
-SEARCH = "Search the captions"
-ZOOM = (("+", "in", "Closer"), ("\u2212", "out", "Farther"), ("\u25a2", "all", "All"))
-
+part = partial(html.part, of="map")
 TILE = 40
 """Side in px of a picture in the sheet that travels with the map."""
 LARGEST = 6_000
@@ -64,15 +62,7 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
         "columns": columns,
         "atlas": html.data_uri(buffer.getvalue()),
     }
-    search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
-    found = tag("output", class_="md-map-found", data_words="{count} found")
-    zoom = (html.button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM)
-    tools = tag("div", search, found, tag("span", *zoom, class_="md-map-zoom"), class_="md-map-tools")
-    told = f"Map of {counted(count, 'picture')}. Arrow keys go from point to point, Enter uses one."
-    canvas = tag("canvas", tabindex=0, role="img", aria_label=told)
-    card = tag("div", tag("i"), tag("span"), class_="md-map-card", hidden=True)
-    frame = tag("div", canvas, card, class_="md-map-frame")
-    return tag("div", tools, frame, class_="md-map", data_map=json.dumps(content))
+    return part("map", json.dumps(content), counted(count, "picture"))
 
 
 def _packed(values: np.ndarray) -> str:
@@ -101,8 +91,8 @@ def find(*query: object) -> tuple[str, str]:
     prepared = pipe.prepare(references.read(*query))
     layout, _ = drawing(pipe).result()
     content = {"at": layout.place(prepared.asked.sentence[0]).tolist(), "ids": prepared.retrieval.ids}
-    words = f"The star marks your words; lines lead to the references in use ({len(prepared.retrieval)})."
-    return hint(words, data_query=json.dumps(content)), status("Your words are on the map.")
+    star = part("star", json.dumps(content), len(prepared.retrieval))
+    return star, status("Your words are on the map.")
 
 
 def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
@@ -115,13 +105,11 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
     output = pipe(references.read(*asked))
     line, result, seed = references.again(output.prepared, new), picture_panel(output), output.recipe.seed
-    title, said = "Pinned, and painted with it", "The chosen reference is pinned."
-    if chosen not in new.pins:
-        title, said = "Released, and painted without it", "The reference is released."
+    pinned = chosen in new.pins
+    said = "The chosen reference is pinned." if pinned else "The reference is released."
     memory, unknown = panels(line)
-    parts = (tag("h3", title, class_="md-small-title"), references.memory_panel(line.retrieval), result)
     return {
-        "chosen": tag("div", *parts, class_="md-map-chosen", data_item=chosen),
+        "chosen": part("chosen", chosen, pinned, references.memory_panel(line.retrieval), result),
         "star": find(*asked)[0],
         "status": status(f"{said} Painted with seed {seed}."),
         "steering": new,
@@ -144,7 +132,8 @@ def build(compose: Compose) -> None:
         )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
-                drawn = panel(note(EMPTY), elem_id="map", js_on_load=html.script("memory_map.js"))
+                empty = note("The map is drawn when this tab is opened.")
+                drawn = panel(empty, elem_id="map", js_on_load=html.script("memory_map.js"))
                 compose.star = panel(elem_id="map-query")
                 again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):

@@ -11,13 +11,10 @@ from PIL import Image
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
 from memdriven.numbers import is_number, percent
-from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import image_uri, status, tag
+from memdriven.ui.html import image_uri, note, status
 from memdriven.ui.query import Compose, Query
-from memdriven.ui.references import note
 
-EMPTY = "The pictures between two appear here, to move through by hand."
 FORMAT_NAMES = {"GIF": "GIF", "WEBP": "animated WebP"}
 
 DEFAULT_FRAMES, FEWEST = 13, 5
@@ -47,38 +44,26 @@ def run(
     reached = (last if "words" in moving else first).caption
     there = replace(last if "memory" in moving else first, caption=reached)
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
-    steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
-    bars = tag("div", *steps, class_="md-morph-steps", aria_hidden="true")
-    change = html.hint(f"Change per step ({percent(sum(gaps), 1)} in total).")
-    ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
-    links = []
+    ends = [(each.caption, each, end.seeds[0]) for each, end in ((first, near), (there, far))]
+    files = []
     for kind, label in FORMAT_NAMES.items():
         address = html.data_uri(morph.animation(pictures, kind), f"image/{kind.lower()}")
-        links.append(html.save_link(f"memdriven-morph.{kind.lower()}", address, f"Save {label}"))
-    below = (tag("div", *ends, class_="md-ends"), tag("div", *links, class_="md-actions"))
-    made = film(shown, 0, tag("div", bars, change), *below)
+        files.append((f"memdriven-morph.{kind.lower()}", address, label))
+    made = film(
+        shown,
+        0,
+        steps=[f"{100 * gap / (max(gaps) or 1):.0f}%" for gap in gaps],
+        total=percent(sum(gaps), 1),
+        ends=ends,
+        moving=moving,
+        files=files,
+    )
     yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
 
 
-def film(pictures: Sequence[str], place: int, *below: str) -> str:
-    """Return pictures (data URIs) on one spot, one of them shown, with a slider; and what stands below."""
-    images = []
-    for n, each in enumerate(pictures):
-        alt, shown = f"Picture {n + 1} on the way", str(n == place).lower()
-        images.append(tag("img", src=each, alt=alt, data_shown=shown))
-    label = "Place between the first and the last picture"
-    slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=place, aria_label=label)
-    play = html.button("Play", "md-action md-play", aria_pressed="false")
-    scrub = tag("div", play, slider, class_="md-scrub")
-    return tag("div", tag("div", *images, class_="md-film"), scrub, *below, class_="md-morph")
-
-
-def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
-    still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
-    quote = tag("q", retrieval.caption, class_="md-quote" + still["words"])
-    memory = tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"])
-    noise = tag("span", f"seed {seed}", class_="md-seed" + still["z"])
-    return tag("div", quote, memory, noise, class_="md-end")
+def film(pictures: Sequence[str], place: int, ends: Sequence[object] = (), **more: object) -> str:
+    """Return pictures (data URIs) on one spot, one of them shown, with a slider; at last with its `ends`."""
+    return html.render("morph", pictures=pictures, place=place, ends=ends, **more)
 
 
 def build(compose: Compose) -> None:
@@ -98,6 +83,7 @@ def build(compose: Compose) -> None:
             count = html.slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
             make = html.run_button("Morph", "morph-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
-            made = html.panel(note(EMPTY), elem_id="morph-result", js_on_load=html.script("morph.js"))
+            empty = note("The pictures between two appear here, to move through by hand.")
+            made = html.panel(empty, elem_id="morph-result", js_on_load=html.script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)
     compose.on(make.click, run, [words, seed, moving, count, *compose.whole_query], [made, "status"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -17,15 +19,13 @@ from memdriven.explore.inside import look_inside
 from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
 from memdriven.files import read_json
 from memdriven.numbers import percent
-from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
 from memdriven.ui import copies, gr, html, inside, references, state
-from memdriven.ui.html import image, image_uri, panel, status, tag
+from memdriven.ui.html import note, panel, status
 from memdriven.ui.query import Compose, Query, read_examples
-from memdriven.ui.references import note
 
-EMPTY = "The figure is drawn here."
+part = partial(html.part, of="paper")
 ROWS, NOISES = 4, 5
 COLUMNS, ROW_NAMES, CAPTIONS = read_json(Path(__file__).with_name("paper.json"), DataError).values()
 """Names of Table 1's columns and rows, and the figures' captions."""
@@ -64,27 +64,19 @@ def claims_html() -> str:
         rows = [_claim(*each) for each in answers(state.pipeline()).items()]
     except MemDrivenError as error:
         return html.failure(error)
-    title = f"Measured on {state.pipeline().checkpoint.name}, by rows of its results.jsonl."
-    return html.table(title, ("The paper says", "Where", "Here", "Holds?"), rows, class_="md-claim-table")
+    return part("claims", state.pipeline().checkpoint.name, rows)
 
 
-def _claim(claim: Claim, answered: Answered) -> str:
+def _claim(claim: Claim, answered: Answered) -> dict[str, object]:
+    """Return a claim's row: where it is seen, by which press on which tab, and whether it holds."""
     here, holds = answered[0], answered[1]
     tab, press = claim.see, "#generate"
     if claim.see == "inside":  # works it out when it is opened
         press = '[data-tab-id="inside"]'
     elif claim.see.startswith(("figure", "table")):
         tab, press = "paper", f'#paper-choice input[value="{claim.see.removeprefix("figure ")}"]'
-    if claim.see:
-        here += " " + html.button("See it", "md-link", data_press=press, data_tab=tab)
-    return tag(
-        "tr",
-        tag("th", claim.words, scope="row"),
-        tag("td", claim.where, data_head="Where"),
-        tag("td", here, data_head="Here"),
-        tag("td", tag("b", HOLDS[holds]), data_head="Holds?"),
-        data_holds=holds or "open",
-    )
+    verdict = HOLDS[holds]
+    return {"claim": claim, "here": here, "holds": holds, "verdict": verdict, "tab": tab, "press": press}
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -99,59 +91,52 @@ def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     named = ["Given text", RIVAL_HEAD, "No memory", "Random memory", "Ours"]
     heads = [each for each in named if rival is not None or each != RIVAL_HEAD]
     budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
-    caption, rows = (CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget), [_heads(heads)])
+    caption = CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget)
+    rows: list[dict[str, Any]] = []
     for request in requests:
-        cells, loose = [_words(request.caption)], replace(request, references=None, best_of=1)
+        pictures, loose = list[Image.Image](), replace(request, references=None, best_of=1)
+        rows.append({"caption": request.caption, "pictures": pictures})
         if rival is not None:
-            cells.append(_picture(paint_rival(pipe, rival, request), request.caption))
+            pictures.append(paint_rival(pipe, rival, request))
         for each in (replace(loose, strategy="none"), replace(loose, strategy="random"), request):
-            cells.append(_picture(pipe(each).images[0], request.caption))
-            yield _figure("1", [*rows, _row(cells, len(heads))], caption)
-        rows.append(_row(cells, len(heads)))
+            pictures.append(pipe(each).images[0])
+            yield _figure("1", part("rows", heads, rows), caption)
 
 
 def second(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 2: the walk through the method with the first request's tensors."""
     for made in inside.walks(pipe, look_inside(pipe, requests[0]), "figure"):
-        yield _figure("2", [made])
+        yield _figure("2", made)
 
 
 def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 3: text, the retrieved picture, the picture made of its features, the copy check."""
     yield from map(note, copies.describing(pipe))
-    rows = [_heads(("Given text", "Retrieved", "Ours", "Copy check"))]
+    heads, rows = ("Given text", "Retrieved", "Ours", "Copy check"), list[dict[str, Any]]()
     for request in requests:
         output = pipe(request)
         found = copies.verdict(copies.space(pipe).result().check(output), len(output.retrieval) > 0)
-        made = _picture(output.images[0], request.caption)
-        cells = (_words(request.caption), _retrieved(output.retrieval), made)
-        rows.append(_row([*cells, tag("div", found, class_="md-paper-check")], 4))
-        yield _figure("3", rows)
+        made = {"caption": request.caption, "retrieval": output.retrieval, "pictures": output.images}
+        rows.append(made | {"check": found})
+        yield _figure("3", part("rows", heads, rows))
 
 
 def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 5: fixed sentence and features above, pictures of several z below, and how far apart."""
-    blocks = ""
+    blocks: list[dict[str, Any]] = []
     for request in requests[:2]:
-        prepared, caption, pictures = pipe.prepare(request), request.caption, list[Image.Image]()
-        above = tag("div", _words(caption), _retrieved(prepared.retrieval), class_="md-paper-top")
+        prepared, pictures = pipe.prepare(request), list[Image.Image]()
+        block = {"caption": request.caption, "retrieval": prepared.retrieval, "pictures": pictures}
+        blocks.append(block | {"apart": ""})
         first = pipe.noise(request, request.seeds[0])
         for step in range(NOISES):
             z = pipe.noise(request, (request.seeds[0] + step) % (MAX_SEED + 1)).z
             pictures.append(painted(pipe, prepared, first._replace(z=z)))
-            shown = [_picture(each, caption) for each in pictures]
-            blank, apart = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures)), ""
-            if not blank:
+            if len(pictures) == NOISES:
                 by_memory = mean_difference([pictures[0], *by_others(pipe, prepared, first)])
-                share = (
-                    f"Two of them differ by {percent(mean_difference(pictures), 1)} on average; with other "
-                    f"references and the same noise by {percent(by_memory, 1)}."
-                )
-                apart = tag("p", share, class_="md-hint md-apart")
-            below = tag("div", *shown, blank, class_="md-paper-noises")
-            block = tag("div", above, below, apart, class_="md-paper-block")
-            yield _figure("5", [blocks, block])
-        blocks += block
+                blocks[-1]["apart"] = percent(mean_difference(pictures), 1)
+                blocks[-1]["by_memory"] = percent(by_memory, 1)
+            yield _figure("5", part("noises", blocks, NOISES))
 
 
 def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
@@ -162,15 +147,12 @@ def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator
     for row, name in ROW_NAMES.items():
         if any((row, each) in measured for each in COLUMNS):
             ours.append([name, *(_shown(each, measured.get((row, each))) for each in COLUMNS)])
-    made = [_numbers("Published, CUB", ("Method", "FID", "form", "R-precision"), theirs)]
+    tables = [("Published, CUB", ("Method", "FID", "form", "R-precision"), theirs)]
+    forms = sorted({each.protocol for each in measured.values() if each.metric in COLUMNS}) if ours else []
     if ours:
-        made.append(_numbers(f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours))
-        forms = sorted({each.protocol for each in measured.values() if each.metric in COLUMNS})
-        lines = (tag("li", form.replace("KID x 1000", "KID")) for form in forms)
-        made.append(tag("details", tag("summary", "How each number was measured"), tag("ul", *lines)))
-    else:
-        made.append(html.hint("Nothing was measured of this checkpoint yet."))
-    yield _figure("table 1", made)
+        tables.append((f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours))
+    lines = [form.replace("KID x 1000", "KID") for form in forms]
+    yield _figure("table 1", part("numbers", tables, lines))
 
 
 def _shown(name: str, result: Result | None) -> str:
@@ -192,47 +174,9 @@ FIGURES: dict[str, tuple[str, Figure]] = {
 }
 
 
-# ----------------------------------------------------------------------------------------------------
-# Their parts
-
-
-def _figure(number: str, rows: Sequence[str], caption: str = "") -> str:
-    name = "Table 1:" if number == "table 1" else f"Figure {number}:"
-    words = tag("figcaption", tag("b", name), " ", caption or CAPTIONS[number])
-    return tag("figure", *rows, words, class_="md-paper", data_figure=number)
-
-
-def _heads(names: Sequence[str]) -> str:
-    return _row([tag("span", each) for each in names], len(names), "md-paper-row md-paper-head")
-
-
-def _row(cells: Sequence[str], count: int, kind: str = "md-paper-row") -> str:
-    blank = tag("span") * (count - len(cells))
-    return tag("div", *cells, blank, class_=kind, style=f"--cells:{count}")
-
-
-def _numbers(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [
-        tag("tr", tag("th", name, scope="row"), *(tag("td", each) for each in cells)) for name, *cells in rows
-    ]
-    made = html.table(title, heads, lines)
-    return tag("div", made, class_="md-numbers", tabindex=0, role="region", aria_label=title)
-
-
-def _words(caption: str) -> str:
-    return tag("p", caption, class_="md-paper-words")
-
-
-def _picture(picture: Image.Image, caption: str) -> str:
-    return image(picture, html.PICTURE_ALT.format(caption=caption))
-
-
-def _retrieved(retrieval: Retrieval) -> str:
-    if not len(retrieval):
-        return tag("span")
-    best = retrieval[0]
-    alt = html.CARD_ALT.format(rank=best.rank, caption=best.caption)
-    return tag("img", src=image_uri(best.image), alt=alt, class_="md-paper-memory")
+def _figure(number: str, made: str, caption: str = "") -> str:
+    name = "Table 1" if number == "table 1" else f"Figure {number}"
+    return part("figure", number, name, caption or CAPTIONS[number], made)
 
 
 def build(compose: Compose) -> None:
@@ -249,6 +193,8 @@ def build(compose: Compose) -> None:
                 gr.Radio, "paper-choice", "Figure", figures, value="1", show_label=False, scale=3
             )
             run = html.run_button("Draw the figure", "paper-run", min_width=130)
-        made = panel(note(EMPTY), elem_id="paper-result", js_on_load=html.script("inside.js"))
+        made = panel(
+            note("The figure is drawn here."), elem_id="paper-result", js_on_load=html.script("inside.js")
+        )
     tab.select(claims_html, None, claims, **html.BESIDE)
     compose.on([run.click, number.change], draw, [number, *compose.whole_query], [made, "status"])

@@ -7,25 +7,27 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from typing import Any, NotRequired, TypedDict, TypeGuard
 
-from markupsafe import Markup
 from PIL import Image
 
 from memdriven.data.images import centre_square
 from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.models.noise import WHOLE
 from memdriven.numbers import percent
+from memdriven.pipeline import own_image
 from memdriven.pipeline.claims import Claim, Named, by_thing, denials
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.request import Recipe, Reference
 from memdriven.ui import gr, html, query, state
-from memdriven.ui.html import button, hint, panel, section, status, tag
+from memdriven.ui.html import note, panel, section, status
 from memdriven.ui.query import Compose, Query
-from memdriven.ui.references import MEMORY_EMPTY, look, note, panels, select
-from memdriven.ui.steering import Steering, fetch, own_panel, read_picture, steps_line, user_image
+from memdriven.ui.references import MEMORY_EMPTY, look, panels, select
+from memdriven.ui.steering import Steering, fetch, own_panel, steps_line
 
+part = partial(html.part, of="known")
 SIDE = 96
 _URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
 
@@ -83,14 +85,6 @@ LARGER = (2, 4)
 CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
 TOGETHER = {frozenset(("crown", "head")): "head", frozenset(("back", "breast")): "plumage"}
 """A reader's word for attributes that one word of a caption names at once."""
-COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
-"""What the page says after a press that copies."""
-
-
-def empty_picture() -> str:
-    """Return the panel before the first picture."""
-    frame = tag("div", tag("p", "Your picture appears here."), class_="md-frame md-empty")
-    return tag("div", frame, class_="md-canvas")
 
 
 def picture_panel(
@@ -100,131 +94,37 @@ def picture_panel(
 
     `resolutions` are by default those of the model in use, `tried` the references that it was chosen of.
     """
-    stages, recipe = output.stages, output.recipe
-    strip = _strip(stages, resolutions or state.pipeline().resolutions)
-    content = tag("p", html.PICTURE_BUSY)
-    if stages:
-        content = tag(
-            "img",
-            src=html.data_uri(output.png(), "image/png") if output.complete else html.image_uri(stages[-1]),
-            alt=html.PICTURE_ALT.format(caption=recipe.caption),
-            class_="md-result",
-            data_seed=recipe.seed,
-            data_complete=str(output.complete).lower(),
-        )
-    content = tag("div", content, class_="md-frame" if stages else "md-frame md-busy")
-    if not output.complete:
-        return tag("div", content, strip, class_="md-canvas")
-    written = recipe.to_json(indent=1)
-    said = "Everything that makes this picture again. It also travels inside the PNG."
-    return tag(
-        "div",
-        content,
-        tag("p", tag("q", recipe.caption), class_="md-picture-words", data_of=recipe.caption),
-        strip,
-        gallery(tried or output.prepared.tried, output.retrieval.ids, output.recipe),
-        *(claims_list(each, output.prepared.retrieval.named, recipe) for each in output.claims[:1]),
-        _actions(output),
-        time_bar(output.timings),
-        tag(
-            "details",
-            tag("summary", "Recipe"),
-            tag("p", said),
-            tag("pre", written, tabindex=0),
-            button("Copy recipe", "md-action md-copy", data_copy=written, **COPY),
-            class_="md-recipe",
-        ),
-        class_="md-canvas",
-    )
-
-
-def gallery(tried: Sequence[Tried], used: Sequence[str], recipe: Recipe) -> str:
-    """Return the small pictures painted with each reference that was tried; those in use are ringed.
-
-    Each cell holds the recipe of its picture, so that all of them can be saved at their full size.
-    """
-    if not tried:
-        return ""
-    cells = ""
-    for each in tried:
-        item = each.neighbour
-        label = f"Painted with No. {item.rank}: {item.caption}"
-        act = {"data_act": "take", "data_id": item.id, "aria_pressed": str(item.id in used).lower()}
-        image = tag("img", src=html.image_uri(each.picture), alt=label)
-        alone = replace(recipe, references=(Reference(item.id),), k=1).to_json()
-        tile = tag("button", image, type="button", class_="md-tile", title=label, **act)
-        cells += tag("li", tile, data_recipe=alone)
-    title = tag(
-        "h3", f"Painted with each of {len(tried)} references; choose another", class_="md-small-title"
-    )
-    saves = [
-        button(f"{name} of all", "md-action", data_export=kind, data_event="download")
-        for kind, name in (("sheet", "Contact sheet"), ("zip", "ZIP"))
-    ]
-    tiles = tag("ol", cells, class_="md-grid md-tried-pictures")
-    return tag("div", title, tiles, tag("div", *saves, class_="md-actions"), class_="md-exports")
+    stages, recipe, values = output.stages, output.recipe, dict[str, object]()
+    shown = zip_longest(resolutions or state.pipeline().resolutions, map(html.image_uri, stages))
+    src = html.image_uri(stages[-1]) if stages else ""
+    if output.complete:
+        src = html.data_uri(output.png(), "image/png")
+        tried = tried or output.prepared.tried
+        # Each of the gallery has the recipe of its picture, so that all can be saved at their full size.
+        alone = (replace(recipe, references=(Reference(each.neighbour.id),), k=1) for each in tried)
+        values = {
+            "gallery": [(each, one.to_json()) for each, one in zip(tried, alone, strict=True)],
+            "claims": claims_list(output.claims[0], output.retrieval.named, recipe),
+            "larger": [(times, times * output.images[0].width) for times in LARGER],
+            "timing": time_bar(output.timings),
+            "written": recipe.to_json(indent=1),
+        }
+    about = {"output": output, "recipe": recipe, "busy": html.PICTURE_BUSY}
+    return html.render("picture", src=src, stages=list(shown), **about, **values)
 
 
 def time_bar(timings: Mapping[str, float]) -> str:
     """Return a bar of the steps' shares of time, and each step's milliseconds beneath it."""
-    steps = {name: ms for name, ms in timings.items() if name != "total"}
-    whole, bar, legend = sum(steps.values()) or 1.0, "", ""
-
-    def line(name: str, ms: float) -> str:
-        return name + " " + tag("b", f"{ms:.{0 if ms >= 10 else 1}f} ms")
-
-    for step, ms in steps.items():
+    taken = {name: ms for name, ms in timings.items() if name != "total"}
+    whole, steps = sum(taken.values()) or 1.0, []
+    for step, ms in taken.items():
         kind, name = STEPS.get(step, ("md-paint", f"paint {step.removeprefix('stage ')} px"))
-        bar += tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%")
-        legend += tag("li", line(name, ms), class_=kind)
-    title = tag("h3", line("Time", timings.get("total", whole)), class_="md-small-title")
-    drawn = tag("div", bar, class_="md-times", aria_hidden="true")
-    return tag("div", title, drawn, tag("ul", legend, class_="md-legend"), class_="md-timing")
+        steps.append((kind, name, _milliseconds(ms), f"{100 * ms / whole:.2f}%"))
+    return part("times", _milliseconds(timings.get("total", whole)), steps)
 
 
-def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
-    cells = ""
-    for place, side in enumerate(resolutions):
-        image = tag("span", class_="md-blank md-busy")
-        if place < len(stages):
-            image = tag("img", src=html.image_uri(stages[place]), alt=f"Stage of {side} pixels")
-        cells += tag("li", image + tag("span", f"{side} px"))
-    return tag("ol", cells, class_="md-strip") if len(resolutions) > 1 else ""
-
-
-def _actions(output: PipelineOutput) -> str:
-    """Return seed and view of a finished picture, and what can be done with it."""
-    recipe, side = output.recipe, output.images[0].width
-    facts = [("md-seed", html.seed_words(recipe.seed, len(recipe.variations)))]
-    for view in output.views[:1]:
-        if view.mirrored:
-            facts.append(("md-view", "memory mirrored"))
-        if view.window != WHOLE:
-            facts.append(("md-view", f"memory cropped to {percent(view.side)}"))
-    facts.append(("md-side", f"{side} px"))
-    name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
-    acts = [tag("a", "Download PNG", href="#", download=name, class_="md-action")]
-    for times in LARGER:
-        title = f"Download at {times * side} px, smoothly enlarged (Lanczos); its recipe stays inside"
-        label = f"Download enlarged {times} times"
-        acts.append(button(f"\u00d7{times}", data_times=times, title=title, aria_label=label))
-    kept = "Favourites stay in the History when newer pictures push the others out"
-    acts += [
-        button("Copy picture", data_copy_picture=True),
-        button("Enlarge", data_large=True),
-        button("\u2606 Favourite", data_act="star", data_event="like", title=kept),
-        button("Keep this seed", data_act="keep"),
-        button("Hold the view", data_act="hold", title="Other seeds then change z alone"),
-        button("Vary this picture", data_press="#make-near", data_tab="diversity"),
-        button("Compare references", data_press="#compare-run", data_tab="compare"),
-        button("Is it a copy?", data_press="#copy-run", data_tab="copies"),
-    ]
-    private = hint("Made with your own image: only this tab, while it is open, can make it again.")
-    if not recipe.private:
-        acts.append(button("Copy link", data_link=recipe.to_url(), **COPY))
-        private = Markup()
-    known = (tag("span", words, class_=kind) for kind, words in facts)
-    return tag("div", *known, class_="md-actions") + tag("div", *acts, class_="md-actions") + private
+def _milliseconds(time: float) -> str:
+    return f"{time:.{0 if time >= 10 else 1}f}"
 
 
 def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
@@ -232,41 +132,33 @@ def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
 
     Without a memory nothing is ticked: a blob of the right colours would have all that it was asked for.
     """
-    things, panel = by_thing(named, claims), ""
+    things, others = by_thing(named, claims), []
     if things and not (recipe.memory and recipe.strategy != "none"):
         blind = f"whether there is a {state.subject()}" if state.subject() else "shapes"
-        panel = hint(
+        others.append(
             f"No memory took part, so nothing is ticked: the model's reader sees colours, not {blind}."
         )
-    elif things:
-        seen = sum(all(claim.holds for claim in thing) for thing in things)
-        title = f"From your words, visible: {seen} of {len(things)}"
-        checked = (
-            "Judged by the model's own reader, which sees colours rather than shapes and also picked the "
-            "reference: a hint, not proof."
-        )
-        panel = tag("h3", title, class_="md-small-title")
-        panel += tag("ul", *map(_claim, things), class_="md-claims") + hint(checked)
     if any(claim.said == "denied" for claim in claims):
         told = ", ".join(denials(recipe.caption))
-        panel += hint(f"This model cannot leave things out, and may paint what your words deny: {told}.")
+        others.append(f"This model cannot leave things out, and may paint what your words deny: {told}.")
     if implied := ", ".join(_thing([claim]) for claim in claims if claim.said == "implied" and things):
-        panel += hint(f"The model also expects, though no word says so: {implied}.")
-    return tag("div", panel) if panel else ""
+        others.append(f"The model also expects, though no word says so: {implied}.")
+    ticked = [_claim(thing) for thing in things if recipe.memory and recipe.strategy != "none"]
+    return part("claims", ticked, sum(each["holds"] for each in ticked), others) if ticked or others else ""
 
 
-def _claim(thing: Sequence[Claim]) -> str:
+def _claim(thing: Sequence[Claim]) -> dict[str, Any]:
     """Return one thing that is named, and of each attribute of it that is not seen what is."""
-    others = [claim for claim in thing if not claim.holds]
-    mark, label, kind = ("\u2717", "not seen", None) if others else ("\u2713", "seen", "md-holds")
     instead = []
-    for each in others:
+    for each in [claim for claim in thing if not claim.holds]:
         looks = "there is none" if each.seen in ABSENT else f"looks {_value(each.seen)}"
         instead.append(looks if len(thing) == 1 else f"{_name(each.attribute)} {looks}")
-    seen = " " + tag("i", ", ".join(instead)) if instead else ""
-    title = "probability " + ", ".join(percent(each.probability) for each in thing)
-    sign = tag("span", mark, role="img", aria_label=label)
-    return tag("li", sign + _thing(thing) + seen, class_=kind, title=title)
+    return {
+        "holds": not instead,
+        "thing": _thing(thing),
+        "instead": ", ".join(instead),
+        "probability": ", ".join(percent(each.probability) for each in thing),
+    }
 
 
 def _thing(thing: Sequence[Claim]) -> str:
@@ -375,7 +267,7 @@ def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
     """Yield what one more image, pinned, changes, by name; `asked` are the values of a `Query`."""
     wanted = Query(*asked)
     yield {"status": status("Reading the image\u2026", busy=True)}
-    guest = user_image(read_picture(getattr(event, "content", None)), state.pipeline())
+    guest = own_image.user_image(own_image.read_picture(getattr(event, "content", None)), state.pipeline())
     made = _steered(wanted, wanted.steering.welcome(guest))
     yield made | {"status": status("Your image is pinned. Generate paints with it.")}
 
@@ -425,7 +317,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
             column.own = panel(own_panel(Steering()), elem_id="own", js_on_load=html.CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", "Picture")
-            first = begin.get("result", empty_picture())
+            first = begin.get("result", part("blank"))
             column.result = panel(
                 first, elem_id="result", js_on_load=html.CLICKS + html.script("lightbox.js", "history.js")
             )

@@ -22,11 +22,12 @@ from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Recipe, Request
 from memdriven.ui import gr, html, state
-from memdriven.ui.html import button, hint, panel, section, status, tag
+from memdriven.ui.html import hint, panel, section, status
 from memdriven.ui.order import typed
 from memdriven.ui.state import NUMBERS, RULES, read_number
 from memdriven.ui.steering import Steering, own_panel, steps_line
 
+part = partial(html.part, of="column")
 SOURCES = {
     "retrieved": ("Retrieved", "The pictures in memory that fit the words best."),
     "random": ("Random", "Control: any picture of the memory. What does a wrong memory do?"),
@@ -232,10 +233,9 @@ def chips() -> str:
     try:
         pipe = state.pipeline()
         read_tries(pipe)
-        examples = [tag("li", button(each, "md-chip", data_caption=each)) for each in read_examples(pipe)]
+        return part("chips", read_examples(pipe))
     except DataError as error:
         return html.failure(error)
-    return tag("ul", *examples, class_="md-chips", aria_label="Try one of these")
 
 
 def _examples(count: int) -> str:
@@ -244,30 +244,16 @@ def _examples(count: int) -> str:
     return ""
 
 
-def _unfolding(title: str, *content: str) -> str:
-    return tag("details", tag("summary", title), *content, class_="md-known")
-
-
 def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
     words = sorted(word for word in state.pipeline().vocabulary.words if word.isalpha())
     subject = state.subject()
-    about = f" about {subject.removesuffix('s')}s" if subject else ""
-    buttons = (button(word, "md-word", data_word=word) for word in words)
-    group = {"class_": "md-words", "tabindex": 0, "role": "group", "aria_label": "Known words"}
-    title = f"Knows {counted(len(words), 'word')}{about}"
-    return _unfolding(title, hint("Choose one to add it to yours."), tag("div", *buttons, **group))
+    return part("known", words, f" about {subject.removesuffix('s')}s" if subject else "")
 
 
 def batch() -> str:
     """Return the place for several captions, which are painted one after the other (`words.js`)."""
-    return _unfolding(
-        "Batch",
-        hint("One a line; each becomes a picture of the History. Stop ends it."),
-        tag("textarea", rows=5, aria_label="Captions, one a line", placeholder=_examples(2)),
-        button("Paint all", "md-action", id="batch-run"),
-        hint("", role="status"),
-    )
+    return part("batch", _examples(2))
 
 
 def facts() -> str:
@@ -386,8 +372,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.k = html.slider("k", "References blended (k)", low, high, min(begun, high), info=info)
                 with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
                     column.share = html.slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
-                    ends = (tag("span", each) for each in ("words alone", "all of the memory"))
-                    panel(tag("p", *ends, class_="md-fade-ends"))
+                    panel(part("ends"))
     column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)

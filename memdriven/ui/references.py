@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,9 +19,9 @@ from memdriven.pipeline.claims import DENYING, denials, several
 from memdriven.pipeline.output import Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Reference, Request
 from memdriven.ui import state
-from memdriven.ui.html import CARD_ALT, READY, button, data_uri, failure, image_uri, status, tag
+from memdriven.ui.html import READY, data_uri, failure, image_uri, note, render, status
 from memdriven.ui.query import Query
-from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons
+from memdriven.ui.steering import ACTIONS, MAX_FACTOR, MAX_PINS, Steering, card_acts
 
 MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 MEMORY_ERROR = "No references for this caption."
@@ -195,101 +195,69 @@ def memory_panel(
 
     Without a steering the cards have no controls.
     """
-    if retrieval.strategy == "none":
-        return note("The memory is switched off: this picture comes from words and noise alone.")
-    panel = steered_line(steering, retrieval, state.pipeline().bank) if steering else ""
-    if retrieval.tried:
-        words = f"Best of {retrieval.tried} references: its picture fits your words best."
-        panel += tag("p", words, class_="md-hint md-tried")
-    panel += tag("ol", *(_card(each, retrieval, steering) for each in retrieval), class_="md-cards")
-    if spare:
-        panel += tag("h3", "Runners-up (not used)", class_="md-small-title")
-        panel += tag("ol", *(_card(each, retrieval, steering, True) for each in spare), class_="md-next")
-    return panel
+    steered = ""
+    if steering and steering.active:
+        steered = "Steered by hand"
+    elif steering and held(steering, retrieval.caption, retrieval.strategy, len(retrieval)):
+        steered = "Kept for these words"
+    return render(
+        "memory",
+        off=retrieval.strategy == "none",
+        tried=retrieval.tried,
+        used=[_card(each, retrieval, steering, ACTIONS) for each in retrieval],
+        spare=[_card(each, retrieval, steering, ("pin", "mask")) for each in spare],
+        steerable=steering is not None,
+        steered=steered,
+        like=steering and steering.like,
+        masked=[_masked(name, state.pipeline().bank) for name in steering.masks] if steering else [],
+        most=f"{MAX_FACTOR:g}",
+    )
 
 
-def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> str:
-    """Return what was done by hand, each with a way back; nothing when nothing was."""
-    if not (steering.active or held(steering, retrieval.caption, retrieval.strategy, len(retrieval))):
-        return ""
-    line = tag("strong", "Steered by hand" if steering.active else "Kept for these words")
-    if steering.like is not None:
-        line += _undo("unlike", "", "Look-alikes of one reference", "back to the words")
-    for name in steering.masks:
-        if name in bank:
-            row = bank.index_of(name)
-            caption, source = bank.items[row].captions[0], data_uri(bank.thumbnail_bytes(row))
-            picture = tag("img", src=source, alt=caption, width=28, height=28)
-            line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
-        else:  # of another model's memory
-            line += _undo("mask", name, f"Excluded: {name}", f"Allow {name} again")
-    return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
-
-
-def _undo(act: str, item: str, label: str, hint: str, picture: str = "") -> str:
-    words = label + picture + tag("span", "\u00d7", aria_hidden="true")
-    does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
-    return tag("button", words, type="button", class_="md-undo", **does)
-
-
-def note(message: str) -> str:
-    """Return a quiet line for a panel that has nothing to show."""
-    return tag("p", message, class_="md-note")
+def _masked(name: str, bank: MemoryBank) -> dict[str, str]:
+    """Return an excluded item; of another model's memory its id alone."""
+    if name not in bank:
+        return {"id": name, "src": ""}
+    row = bank.index_of(name)
+    return {"id": name, "src": data_uri(bank.thumbnail_bytes(row)), "caption": bank.items[row].captions[0]}
 
 
 def unknown_words(caption: str, words: Sequence[UnknownWord], truncated: int = 0) -> str:
     """Return what a model does not take as it is written: words and the ones on offer, denials, numbers."""
-    lines = []
-    for unknown in words:
-        if (known := unknown.replacement) is not None:
-            why = "read as" if unknown.reason == "typo" else "taken as"
-            does = {"data_unknown": unknown.word, "data_known": known}
-            offer = button(known, "md-offer", **does, title=f"Write {known} instead of {unknown.word}")
-            lines.append(tag("li", tag("del", unknown.word), tag("span", why), offer))
-    ignored = [each.word for each in words if each.replacement is None]
+    ignored, lines = [each.word for each in words if each.replacement is None], []
     # What is denied is painted where the model knows a word of it, articles apart.
     denied = [each for each in denials(caption) if set(tokenize(each)) - _SMALL_WORDS - {*ignored}]
+    if truncated:
+        lines.append(f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}.")
     if denied:
         ignored = [word for word in ignored if word not in DENYING]
-    struck = [part for word in ignored for part in (tag("del", word), " ")]
-    if len(ignored) > FOLDED:
-        summary = tag("summary", f"{len(ignored)} words are not in the vocabulary (ignored)")
-        lines.append(tag("li", tag("details", summary, *struck)))
-    elif ignored:
-        lines.append(tag("li", *struck, tag("span", "not in the vocabulary (ignored)")))
-    if truncated:
-        words_ = f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}."
-        lines.append(tag("li", words_))
-    if denied:
-        lines.append(tag("li", f"This model cannot leave things out: it will paint {', '.join(denied)}."))
+        lines.append(f"This model cannot leave things out: it will paint {', '.join(denied)}.")
     if several(caption, kinds := state.paints()):
-        lines.append(tag("li", f"This model paints one {kinds[0]} at a time."))
-    return tag("ul", *lines, class_="md-unknown") if lines else ""
+        lines.append(f"This model paints one {kinds[0]} at a time.")
+    offers = [each for each in words if each.replacement is not None]
+    if not (offers or ignored or lines):
+        return ""
+    return render("unknown", offers=offers, ignored=ignored, lines=lines, folded=FOLDED)
 
 
-def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None, spare: bool = False) -> str:
-    """Return one reference: image, rank, matched caption, how well it fits, share of the mix, controls."""
+def _card(
+    neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None, acts: Iterable[str]
+) -> dict[str, object]:
+    """Return one reference as `memory.html` shows it, with those of these acts that it has."""
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
-    source = data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
-    image = tag("img", src=source, alt=CARD_ALT.format_map(vars(neighbour)), width=96, height=96)
-    facts = tag("span", "By hand" if by_hand else f"No. {neighbour.rank}", class_="md-rank")
-    quote = mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words())
-    if spare:
-        lines = tag("span", facts + " " + quote, class_="md-quote")
-        if steering is not None:
-            controls = (card_action(act, neighbour, steering) for act in ("pin", "mask"))
-            lines += tag("span", *controls, class_="md-steer")
-        return tag("li", image + tag("div", lines), class_="md-spare", data_id=neighbour.id)
-    if neighbour.class_name:
-        facts += tag("span", neighbour.class_name, class_="md-class")
-    if len(retrieval) > 1:
-        facts += tag("span", f"{percent(neighbour.weight)} of the mix", class_="md-share")
-    lines = tag("div", facts, class_="md-facts") + tag("p", quote, class_="md-quote")
-    lines += _fit(neighbour, retrieval)
-    if steering is not None:
-        lines += card_buttons(neighbour, steering, len(retrieval))
-    return tag("li", image + tag("div", lines), class_="md-card", data_id=neighbour.id)
+    mixed = len(retrieval) > 1
+    return {
+        "of": neighbour,
+        "src": data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image),
+        "rank": "By hand" if by_hand else f"No. {neighbour.rank}",
+        "share": percent(neighbour.weight) if mixed else "",
+        "words": mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words()),
+        "fit": _fit(neighbour, retrieval),
+        "acts": card_acts(neighbour, steering, acts, mixed) if steering else [],
+        "own": steering is not None and steering.owns(neighbour.id),
+        "factor": f"{steering.factors.get(neighbour.id, 1.0):g}" if steering else "",
+    }
 
 
 _PIECE = re.compile(r"\w+|\W+")
@@ -308,26 +276,25 @@ def mark_words(
     words: Sequence[str],
     strengths: Mapping[str, float] | None = None,
     common: Set[str] = frozenset(),
-) -> str:
-    """Return a memory's caption with the query's words in `<mark>`, as strongly as each was matched.
+) -> list[tuple[str, str]]:
+    """Return the pieces of a memory's caption, the query's words with how strongly each was matched.
 
     Small words are left alone, and those that most captions of the memory share, e.g. "bird".
     """
     shared, strengths = main_words(words, common), strengths or {}
-    strongest, marked = max(strengths.values(), default=0.0), ""
+    strongest, pieces = max(strengths.values(), default=0.0), []
     for piece in _PIECE.findall(caption):
         word = "".join(tokenize(piece))
         share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest)) if strongest > 0 else 1.0
-        style = f"--strength:{share:.2f}"
-        marked += tag("mark", piece, style=style) if word in shared else piece
-    return marked
+        pieces.append((piece, f"{share:.2f}" if word in shared else ""))
+    return pieces
 
 
-def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
+def _fit(neighbour: Neighbour, retrieval: Retrieval) -> dict[str, str | None] | None:
     """Return how many of the things that the words name a reference has, or else how many of the words."""
     bank, label, score = state.pipeline().bank, "has {} of the {} things you named", None
     if neighbour.id not in bank:  # an image of the visitor's own
-        return ""
+        return None
     has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
     if has is None:
         denied = {*DENYING, *tokenize(" ".join(denials(retrieval.caption)))}
@@ -341,7 +308,5 @@ def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
     elif has[1] == 1:
         label = "has what you named" if has[0] else "lacks what you named"
     if not has[1]:
-        return ""
-    bar = tag("span", tag("span", style=f"width:{100 * has[0] / has[1]:.1f}%"), class_="md-bar")
-    bar += tag("span", label.format(*has), class_="md-bar-label")
-    return tag("div", bar, class_="md-score", title=score)
+        return None
+    return {"width": f"{100 * has[0] / has[1]:.1f}%", "words": label.format(*has), "score": score}

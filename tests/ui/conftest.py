@@ -142,10 +142,10 @@ def serve(offered: MemoryDrivenPipeline | Shelf) -> tuple[gr.Blocks, str]:
 @pytest.fixture(scope="session")
 def address(offered: Shelf, outside: Outside) -> Iterator[str]:
     """Serve the page over the shelf, as where VGG-16's weights are; return its address."""
-    from memdriven.ui import steering
+    from memdriven.pipeline import own_image
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
+        patch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
         page, address = serve(offered)
     yield address
     page.close(verbose=False)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from memdriven.pipeline import own_image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
 from memdriven.ui import steering
+from tests.pipeline.test_own_image import FakeNetwork
 from tests.ui.conftest import Visitor
-from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
@@ -129,8 +130,8 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, visit: Visit
 def test_own_image_is_pinned_for_this_tab_alone(
     desk: Visitor, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
-    monkeypatch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
+    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor, other = ready(visit()), desk
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
@@ -161,7 +162,7 @@ def test_a_photograph_is_offered_what_reads_it(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     here = list[Path]()
-    monkeypatch.setattr(steering, "weight_file", lambda: next(iter(here), None))
+    monkeypatch.setattr(own_image, "weight_file", lambda: next(iter(here), None))
     monkeypatch.setattr(steering, "_FETCHED", type(steering._FETCHED)(most=1))
     monkeypatch.setattr(steering.Vgg16Features, "load", lambda: here.append(tmp_path) or FakeNetwork)
     page = ready(desk).page

@@ -17,7 +17,7 @@ import pytest
 from memdriven.errors import ConfigError, DataError, MemDrivenError, WordlessCaptionError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
-from memdriven.ui import app, diversity, gr, history, picture, query, references, state
+from memdriven.ui import app, diversity, gr, history, html, picture, query, references, state
 from memdriven.ui.query import read_examples, read_tries
 from memdriven.ui.references import MEMORY_EMPTY
 from memdriven.ui.steering import Steering
@@ -208,7 +208,7 @@ def test_nothing_around_the_words_is_of_another_models_world(pipe: MemoryDrivenP
     first = read_examples(elsewhere)[0]
     assert query._examples(1) == first
     assert first in query.batch()
-    assert "bird" not in app.header()
+    assert "bird" not in html.render("head")
 
 
 def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from markupsafe import escape
 from PIL import Image
 
 from memdriven.errors import CheckpointError, ConfigError, DataError
+from memdriven.explore import export
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Variation
-from memdriven.ui import diversity, history, picture, references, restore, state
+from memdriven.ui import diversity, history, picture, references, state
 from memdriven.ui.history import MOST, panel_html, remember
 from memdriven.ui.picture import Moment, is_moment, moment
 from memdriven.ui.query import Query, settings
@@ -124,8 +125,8 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     assert pipe(references.read(*query)).images[0].tobytes() == out.images[0].tobytes()
     *_, last = picture.paint(*query)
     assert last["current"]["recipe"] == out.recipe.to_json()
-    assert "Caption strength" in restore.inspection(out.recipe)
-    assert "Caption strength" not in restore.inspection(pipe(CAPTION).recipe)
+    assert "Caption strength" in history.inspection(out.recipe)
+    assert "Caption strength" not in history.inspection(pipe(CAPTION).recipe)
 
 
 def test_how_much_of_the_memory_was_used_comes_back(
@@ -141,8 +142,8 @@ def test_how_much_of_the_memory_was_used_comes_back(
             assert made["fade"].visible is shown
             if kind == "restore" and shown:
                 assert base64.b64encode(out.png()).decode() in made["result"]
-    assert "35 %" in restore.inspection(out.recipe)
-    assert "Memory used" not in restore.inspection(pipe(CAPTION, seed=4).recipe)
+    assert "35 %" in history.inspection(out.recipe)
+    assert "Memory used" not in history.inspection(pipe(CAPTION, seed=4).recipe)
 
 
 def test_the_picture_on_screen_can_be_a_favourite(moments: list[Moment]) -> None:
@@ -177,11 +178,11 @@ def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline)
         recipe.to_url(),
         f" http://127.0.0.1:7860/?mode=paper&r={recipe.to_url()} ",
     ):
-        assert restore.read(written) == recipe
+        assert history.read(written) == recipe
         assert CAPTION in history.paste(written)["inspection"]
     for wrong in ("", None, "{", "http://x/?a=1", "http://[/?r=1", "{}" * 9, "A" * 300_000):
         with pytest.raises(ConfigError):
-            restore.read(wrong)
+            history.read(wrong)
 
 
 def test_arriving_with_a_link(pipe: MemoryDrivenPipeline) -> None:
@@ -226,10 +227,10 @@ def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
 def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> None:
     recipe = pipe(CAPTION, seed=1).recipe
     private = replace(recipe, references=(("own:0123456789ab", 1.0),))
-    assert "Needs a private image, which only the tab that had it can use." in restore.inspection(private)
+    assert "Needs a private image, which only the tab that had it can use." in history.inspection(private)
     assert "private image" in str(arrive(link=private.to_url()))
     foreign = replace(recipe, bank_hash="abc", checkpoint="elsewhere")
-    assert "Made with a model or memory that this page does not have now." in restore.inspection(foreign)
+    assert "Made with a model or memory that this page does not have now." in history.inspection(foreign)
     assert 'role="alert"' in str(arrive(link=foreign.to_url()))
 
 
@@ -240,7 +241,7 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
     lost = replace(
         out.recipe, references=(("bird-05", 0.75), ("bird-99", 0.25)), checkpoint_hash="abc", bank_hash="def"
     )
-    shown = restore.inspection(lost)
+    shown = history.inspection(lost)
     assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [True, False, True]
     assert "Made with a model or memory that this page does not have now." in shown
     old: Moment = {"recipe": lost.to_json(), "image": moments[0]["image"]}
@@ -263,10 +264,10 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
 
 def test_a_recipe_of_which_no_memory_is_left_is_retrieved_anew(pipe: MemoryDrivenPipeline) -> None:
     recipe = replace(pipe(CAPTION, k=2, seed=3).recipe, references=(("x", 0.5), ("y", 0.5)), k=9_999)
-    taken = restore.adapted(recipe, Steering())
+    taken = history.adapted(recipe, Steering())
     assert (taken.neighbours, taken.weights, taken.k) == ((), (), pipe.bank.n)
     whole = pipe(CAPTION, k=2, seed=3).recipe
-    kept = restore.adapted(replace(whole, bank_hash="abc"), Steering())
+    kept = history.adapted(replace(whole, bank_hash="abc"), Steering())
     assert kept == replace(whole, bank_hash="", checkpoint_hash="")
 
 
@@ -277,7 +278,7 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
     assert made["tabs"].selected == "history"
     assert 'data-act="similar"' in made["inspection"]
     assert f'data-recipe="{escape(old.to_json())}"' in made["inspection"]
-    assert 'data-act="similar"' not in restore.inspection(pipe(CAPTION, seed=3).recipe)
+    assert 'data-act="similar"' not in history.inspection(pipe(CAPTION, seed=3).recipe)
     stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
     made = act("restore", stored)
     assert 'data-act="similar"' in made["inspection"]
@@ -286,7 +287,7 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
 
 def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> None:
     recipe = replace(pipe(CAPTION, seed=1).recipe, caption="<img src=x onerror=1> red bird")
-    assert "<img src=x" not in restore.inspection(recipe)
+    assert "<img src=x" not in history.inspection(recipe)
     item = {"recipe": recipe.to_json(), "image": moment(pipe(CAPTION, seed=1))["image"]}
     assert "<img src=x" not in panel_html([item])
 
@@ -300,7 +301,7 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, mome
         assert [Recipe.from_png(pack.read(name)).seed for name in names[:2]] == [1, 3]
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
-            assert sheet.width > 2 * history.CELL
+            assert sheet.width > 2 * export.CELL
     assert "image/png" in save("sheet", *moments)["saved"]
     with pytest.raises(ConfigError, match="a recipe to use"):
         save("zip")
@@ -345,24 +346,6 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
         for wanted, name in ((other, "fading"), (own, "tiny")):
             made = act(kind, wanted)
             assert made["checkpoint"] == state.chosen() == name
-
-
-def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
-    out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
-    with Image.open(io.BytesIO(history.contact_sheet([out] * 5))) as sheet:
-        assert sheet.width == 4 * (history.CELL + history.GAP) + history.GAP
-        assert sheet.height > 2 * history.CELL
-        assert sheet.text["Caption 1"] == out.recipe.caption  # type: ignore[attr-defined]
-
-
-def test_the_contact_sheet_has_the_captions_letters_or_says_where_they_are(
-    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[str] = []
-    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", lambda self, at, words, *rest: written.append(words))
-    known = ("a red bird ä é ñ ç ø – — “” ł", "a red bird красная птица", "a red bird κόκκινο πουλί")
-    history.contact_sheet([pipe(caption, seed=1) for caption in (*known, "a red bird \U00013000")])
-    assert written[::2] == [*known, history.UNDRAWN]
 
 
 def tile(grid: str, number: int) -> str:

@@ -4,27 +4,46 @@ import base64
 import io
 
 import numpy as np
+import pytest
 import torch
+from jinja2 import UndefinedError
 from markupsafe import escape
 from PIL import Image
 
-from memdriven.ui.html import changed_words, data_uri, image_uri, levels, slide, tag, thumbs, wash
+from memdriven.ui.html import TEMPLATES, Lines, data_uri, image_uri, levels, part, render, wash
 
 HOSTILE = "<script>alert('1')</script> \" & ${2} {{3}}"
 
 
-def test_text_and_attributes_are_escaped() -> None:
-    made = tag("p", HOSTILE, title=HOSTILE, class_="a", data_id=3)
-    assert tag("p", HOSTILE + made) == f"<p>{escape(HOSTILE)}{made}</p>", "once, and no element's own"
+def test_what_a_visitor_wrote_is_escaped_once() -> None:
+    made = part("act_button", "pin", HOSTILE, HOSTILE, HOSTILE, id=HOSTILE)
     assert made.count("<") == made.count(">") == 2
-    assert made.count('"') == 6
-    assert 'class="a"' in made
-    assert 'data-id="3"' in made
+    assert made.count(str(escape(HOSTILE))) == 6
+    assert str(escape(HOSTILE)) in part("hint", escape(HOSTILE)), "once, and no element's own"
+    assert "<script>" not in part("slide", ("a", HOSTILE), ("b", HOSTILE))
+    made = part("edit", [("gone", HOSTILE), ("new", "blue")], ("", ""), ("", ""), "", "", (), of="compare")
+    assert f"<del>{escape(HOSTILE)}</del> <ins>blue</ins>" in made
+    assert "no memory" in made
 
 
-def test_attributes_without_value_and_void_elements() -> None:
-    assert tag("button", "x", disabled=True, hidden=False, title=None) == ("<button disabled>x</button>")
-    assert tag("img", src="a", alt="") == '<img src="a" alt="">'
+def test_attributes_without_a_value_are_left_out() -> None:
+    assert "title" not in part("act_button", "pin", "a", "b")
+    assert 'aria-pressed="false"' in part("act_button", "pin", "a", "b", pressed=False)
+
+
+def test_a_line_break_beside_a_tag_is_none_on_the_page() -> None:
+    flat = Lines(TEMPLATES).preprocess
+    assert flat("<p\n  id=1>\n  a {{ b }}\n  c\n  <b>\n  {% if d %}\n    e\n", None) == (
+        "<p id=1>a {{ b }} c<b>{% if d %}e"
+    )
+    assert "\n" not in flat("{{ a }}\n{{ b }}\n{# c #}\n", None)
+
+
+def test_every_template_is_read_and_none_passes_over_what_is_missing() -> None:
+    for name in TEMPLATES.list_templates():
+        TEMPLATES.get_template(name)
+    with pytest.raises(UndefinedError):
+        render("own", full=False)
 
 
 def test_pictures_become_data_uris() -> None:
@@ -44,11 +63,3 @@ def test_a_wash_is_clear_where_the_map_is_nothing() -> None:
     content = base64.b64decode(wash(torch.tensor([[0.0, 3.0]]), "memory").split(",")[1])
     pixels = np.asarray(Image.open(io.BytesIO(content)))
     assert pixels[0, :, 3].tolist() == [0, 255]
-
-
-def test_words_are_escaped_everywhere() -> None:
-    hostile = "<script>1</script>"
-    assert "<script>" not in slide(("a", hostile), ("b", hostile))
-    made = changed_words([("gone", hostile), ("new", "blue")])
-    assert made == "<del>&lt;script&gt;1&lt;/script&gt;</del> <ins>blue</ins>"
-    assert "no memory" in thumbs(None)

@@ -84,12 +84,12 @@ def test_without_words_an_example_is_walked_through(pipe: MemoryDrivenPipeline) 
 
 def test_the_histogram_holds_every_item_and_marks_the_reference() -> None:
     cosines = torch.tensor([0.1, 0.1, 0.5, 0.93])
-    made = charts.histogram(cosines, [0.93], [0.5])
+    made = charts.part("histogram", charts.histogram(cosines, [0.93], [0.5]))
     assert made.count("<rect") == 3
     assert made.count('class="md-mark-at"') == made.count('class="md-other"') == 1
     assert "4 cosines" in made
     assert "0.93" in made
-    assert "<text" not in charts.histogram(cosines, [], small=True)
+    assert "<text" not in charts.part("histogram", charts.histogram(cosines, []), small=True)
 
 
 def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from memdriven.pipeline import own_image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import steering
+from tests.pipeline.test_own_image import FakeNetwork
 from tests.ui.conftest import Visitor
-from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
@@ -94,8 +94,8 @@ def test_a_link_opens_though_the_line_is_full_at_first(visit: Visit, pipe: Memor
 def test_a_picture_with_an_own_image_is_told_to_be_gone(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
-    monkeypatch.setattr(steering, "weight_file", lambda: Path("vgg16.safetensors"))
+    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor = visit()
     page = visitor.page
     visitor.write(CAPTION)

@@ -5,9 +5,9 @@ import re
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
-from memdriven.ui.diversity import empty_grid, grid, tiles
-from memdriven.ui.html import PICTURE_BUSY
-from memdriven.ui.picture import empty_picture, picture_panel, time_bar
+from memdriven.ui.diversity import grid, tiles
+from memdriven.ui.html import PICTURE_BUSY, part
+from memdriven.ui.picture import picture_panel, time_bar
 
 CAPTION = 'a red bird "<b>"'
 
@@ -43,5 +43,5 @@ def test_grid_tiles_are_buttons_once_they_are_there(pipe: MemoryDrivenPipeline) 
     assert made.count("<button") == 1
     assert "Variation 1" in made
     assert "Variation 2, waiting" in made
-    assert empty_grid().count("<li>") == 9
-    assert "Your picture appears here." in empty_picture()
+    assert part("blank", of="grid").count("<li>") == 9
+    assert "Your picture appears here." in part("blank", of="known")

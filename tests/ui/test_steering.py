@@ -1,33 +1,20 @@
 from __future__ import annotations
 
-import base64
-import io
-import struct
 import threading
-import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
 from memdriven.encoders.imagenet import Vgg16Features
-from memdriven.errors import CheckpointError, DataError, RetrievalError
+from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
 from memdriven.ui import references, steering
-from memdriven.ui.references import steered_line
-from memdriven.ui.steering import (
-    MAX_FACTOR,
-    MAX_GUESTS,
-    MAX_MASKS,
-    MAX_PINS,
-    Steering,
-    card_buttons,
-    own_panel,
-)
+from memdriven.ui.references import memory_panel
+from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, own_panel
+from tests.pipeline.test_own_image import FakeNetwork
 
 CAPTION = "a small red bird with black wings"
 
@@ -194,19 +181,20 @@ def test_counts_are_limited() -> None:
 def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> None:
     steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x').mask("bird-02")
     line = line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
-    made = card_buttons(line.retrieval[0], Steering().pin("bird-01"), 2)
+    made = memory_panel(line.retrieval, (), Steering().pin("bird-01"))
     assert 'data-act="pin" data-id="bird-01"' in made
     assert 'aria-pressed="true"' in made
     assert 'type="range"' in made
-    assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
+    alone = line_up(CAPTION, STRATEGY, 1, 0)
+    assert 'type="range"' not in memory_panel(alone.retrieval, (), Steering())
     bank = pipe.bank
-    said = steered_line(steering, line.retrieval, bank)
+    said = memory_panel(line.retrieval, (), steering).split("</div>")[0]
     assert said.count('class="md-undo"') == 4
     assert "<b>" not in said
     caption = bank.items[bank.index_of("bird-02")].captions[0]
     assert f'alt="{caption}"' in said, "what is excluded is seen, and no id"
     assert "Excluded: bird-02" not in said
-    assert steered_line(Steering(), line.retrieval, bank) == ""
+    assert "md-steered" not in memory_panel(line.retrieval, (), Steering())
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
 
 
@@ -272,100 +260,3 @@ def test_recipe_of_a_steered_picture_says_it_all(pipe: MemoryDrivenPipeline) -> 
     out = pipe(CAPTION, STRATEGY, 2, 4, neighbours=line.retrieval.ids, weights=line.retrieval.weights)
     assert Recipe.from_json(out.recipe.to_json()).neighbours[0] == "bird-07"
     assert out.recipe.weights == pytest.approx((0.75, 0.25))
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-class FakeNetwork:
-    """In place of VGG-16, for a memory that was drawn instead of computed."""
-
-    hash = "0" * 16
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return images.mean(dim=1, keepdim=True)[:, :, ::16, ::16].expand(1, 512, 16, 16)
-
-
-def test_an_upload_becomes_a_plain_square_without_its_secrets() -> None:
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "a camera"  # turned on its side
-    wide = Image.new("RGB", (400, 300), "red")
-    wide.paste("blue", (0, 0, 400, 100))
-    made = steering.read_picture(encoded(wide, "JPEG", exif=exif, quality=95))
-    assert made.size == (256, 256)
-    assert made.mode == "RGB"
-    assert not made.getexif()
-    assert not made.info
-    red, _, blue = made.getpixel((230, 128))  # type: ignore[misc]
-    assert blue > red  # the blue upper edge has turned to the right
-
-
-def test_transparency_is_white_and_every_kind_is_read() -> None:
-    clear = steering.read_picture(encoded(Image.new("RGBA", (30, 30), (0, 0, 0, 0))))
-    assert clear.getpixel((5, 5)) == (255, 255, 255)
-    for kind in ("PNG", "JPEG", "WEBP"):
-        assert steering.read_picture(encoded(Image.new("L", (64, 40)), kind)).mode == "RGB"
-
-
-def bomb() -> str:
-    """A PNG of a few bytes that claims to be huge."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 9_000, 9_000, 8, 2, 0, 0, 0))
-    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
-    return base64.b64encode(content).decode()
-
-
-HOSTILE = {
-    "svg": base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode(),
-    "html": base64.b64encode(b"<script>1</script>").decode(),
-    "empty": "",
-    "not base64": "%%%",
-    "nothing": None,
-    "number": 3,
-    "cut": encoded(Image.effect_noise((300, 300), 90))[:2_000],
-    "bomb": bomb(),
-    "too large": "A" * (steering.MAX_BYTES * 4 // 3 + 8),
-}
-
-
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_uploads_are_refused_with_a_message(content: object) -> None:
-    with pytest.raises(DataError, match="a picture: PNG, JPEG"):
-        steering.read_picture(content)
-
-
-def test_guest_is_named_after_its_pixels(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
-    picture = steering.read_picture(encoded(Image.effect_noise((300, 200), 60)))
-    first, again = steering.user_image(picture, pipe), steering.user_image(picture.copy(), pipe)
-    assert first.id == again.id
-    assert first.id.startswith("own:")
-    assert first.image.size == (96, 96)
-    wanted = FakeNetwork()(torch.zeros(1, 3, 256, 256)).shape[1:]
-    assert tuple(first.v().shape) == tuple(wanted)
-    other = steering.user_image(Image.new("RGB", (256, 256), "red"), pipe)
-    assert other.id != first.id
-
-
-def test_weights_are_looked_for_and_never_fetched(
-    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("MEMDRIVEN_VGG16", raising=False)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(CheckpointError, match="MEMDRIVEN_VGG16"):
-        steering.user_image(Image.new("RGB", (256, 256)), pipe)
-    cached = tmp_path / "checkpoints" / "vgg16_features-abc.pth"
-    cached.parent.mkdir()
-    cached.touch()
-    assert steering.weight_file() == cached
-    monkeypatch.setenv("MEMDRIVEN_VGG16", "elsewhere.safetensors")
-    assert steering.weight_file() == Path("elsewhere.safetensors")
-    monkeypatch.setattr(steering, "feature_network", type("Other", (), {"hash": "1"}))
-    with pytest.raises(CheckpointError, match="made this memory"):
-        steering.user_image(Image.new("RGB", (256, 256)), pipe)

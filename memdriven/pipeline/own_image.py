@@ -1,0 +1,98 @@
+"""A visitor's own image as a reference: an uploaded picture, made anew of its pixels, with its features.
+
+What is kept of it is a square of the size that the feature network sees, with neither EXIF nor name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from memdriven.data.foreign import kind_of
+from memdriven.data.images import centre_square, decode_image, to_tensor
+from memdriven.encoders.imagenet import Vgg16Features
+from memdriven.errors import CheckpointError, DataError, require
+from memdriven.memory.features import encode_v
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import PRIVATE, UserImage
+
+MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
+OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
+CAPTION = "your own image"
+VGG_MB = 528
+VGG_FIX = f"fetch it once ({VGG_MB} MB) beneath the references, or set {Vgg16Features.VARIABLE} to its file"
+SIDE, THUMBNAIL = 256, 96
+"""Sides in px of the square that v is made of, and of its card."""
+
+
+def read_upload(content: object) -> bytes:
+    """Return the bytes of an uploaded file (base64 text) that may be a picture."""
+    if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3 + 4:
+        raise _no_picture("more than 8 MB")
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        raise _no_picture(OTHER_KIND) from None
+
+
+def read_picture(content: object) -> Image.Image:
+    """Return an uploaded picture as a square of `SIDE` px, made anew of its pixels."""
+    whole = read_upload(content)
+    try:
+        return centre_square(decode_image(whole, "", SIDE, MAX_PIXELS), SIDE)
+    except DataError:
+        kind = kind_of("", whole)
+        raise _no_picture(kind.what if kind else OTHER_KIND) from None
+
+
+def _no_picture(found: str) -> DataError:
+    """Return the error of a file that cannot be taken for a picture."""
+    wanted = "a picture: PNG, JPEG, WebP or another common format, up to 8 MB and 24 million pixels"
+    return DataError(wanted, found, "save it as a JPEG of ordinary size and add that")
+
+
+def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
+    """Return an image with its features, named after its pixels."""
+    vgg = feature_network()
+    wanted, fix = "the feature network that made this memory", "give the weights that it was built with"
+    require(pipe.bank.header.get("encoder") == vgg.hash, CheckpointError, wanted, vgg.hash, fix)
+    with pipe.turn, torch.inference_mode():
+        v = vgg(to_tensor(image)[None])[0].numpy()
+    return UserImage(
+        id=PRIVATE + hashlib.sha256(image.tobytes()).hexdigest()[:12],
+        image=centre_square(image, THUMBNAIL),
+        caption=CAPTION,
+        features=encode_v(v),
+        shape=v.shape,
+    )
+
+
+def weight_file() -> Path | None:
+    """Return the feature network's weights on this machine, or None; nothing is downloaded."""
+    if named := os.environ.get(Vgg16Features.VARIABLE):
+        return Path(named)
+    cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
+    return min(cached, default=None)
+
+
+def fetched() -> int:
+    """Return how many MB of the feature network's weights have come so far."""
+    parts = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*")
+    return max((part.stat().st_size for part in parts if part.exists()), default=0) // 10**6
+
+
+_network = lru_cache(maxsize=1)(Vgg16Features.load)
+
+
+def feature_network() -> Vgg16Features:
+    """Return VGG-16 from weights that are already here."""
+    path, wanted = weight_file(), "the feature network (VGG-16) that reads own images"
+    found = "no weights on this computer, and the page downloads nothing by itself"
+    require(path, CheckpointError, wanted, found, VGG_FIX)
+    return _network(path)
