@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             from memdriven.ui import app, state
 
             pipe = loading.result()
-            offered = state.Shelf(state.find_checkpoints(options.checkpoint), options.device)
+            offered = state.ModelRegistry(state.find_checkpoints(options.checkpoint), options.device)
             offered.put(pipe)
             app.serve(
                 app.build(offered),

@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     arguments = parser.parse_args()
     folder = arguments.checkpoint.resolve()
-    offered = state.Shelf([folder])
+    offered = state.ModelRegistry([folder])
     items = offered.get(folder.name).bank.items
     captions = [items[n * 37 % len(items)].captions[0] for n in range(arguments.repeats)]
     page = app.build(offered)

@@ -61,7 +61,7 @@ class FeatureHeads(nn.Module):
         return self.project.embed(maps, maps.mean((2, 3)))
 
 
-class LeakyResidualBlock(nn.Module):
+class LeakyBlock(nn.Module):
     """x + conv(relu(conv(x))), each convolution batch-normalised."""
 
     def __init__(self, channels: int) -> None:
@@ -99,11 +99,7 @@ class CompactBackbone(nn.Module):
         super().__init__()
         self.size = size
         self.fine = nn.Sequential(
-            _halve(3, 32, kernel=4),
-            _halve(32, 64),
-            LeakyResidualBlock(64),
-            _halve(64, 112),
-            LeakyResidualBlock(112),
+            _halve(3, 32, kernel=4), _halve(32, 64), LeakyBlock(64), _halve(64, 112), LeakyBlock(112)
         )
         self.coarse = _halve(112, 160)
         self.project = Projection(112, 112 + 160, dim)

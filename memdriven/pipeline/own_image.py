@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from memdriven.data.foreign import kind_of
+from memdriven.data.foreign import KINDS
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, require
@@ -46,9 +46,9 @@ def read_picture(content: object) -> Image.Image:
     whole = read_upload(content)
     try:
         return centre_square(decode_image(whole, "", SIDE, MAX_PIXELS), SIDE)
-    except DataError:
-        kind = kind_of("", whole)
-        raise _no_picture(kind.what if kind else OTHER_KIND) from None
+    except DataError as error:
+        known = error.found in {kind.what for kind in KINDS}
+        raise _no_picture(error.found if known else OTHER_KIND) from None
 
 
 def _no_picture(found: str) -> DataError:

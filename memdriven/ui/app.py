@@ -35,7 +35,7 @@ from memdriven.ui import (
 )
 from memdriven.ui.html import panel
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
-from memdriven.ui.state import Shelf
+from memdriven.ui.state import ModelRegistry
 
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first."""
@@ -45,7 +45,7 @@ SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Ari
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
-def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
+def build(offered: MemoryDrivenPipeline | ModelRegistry) -> gr.Blocks:
     """Build the page for a loaded pipeline, or several to switch between; nothing is served yet."""
     state.use(offered)
     begin = picture.opening()
@@ -57,7 +57,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             column = query.build(begin)
             # What the preview of the references depends on.
             page.question = column.named("caption", "source", "comparison", "k", "steering")
-            page.told = column.status
+            page.status_line = column.status
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 column.tabs = tabs
                 picture.build(column, begin)
@@ -73,7 +73,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     return queued
 
 
-def look() -> gr.themes.Base:
+def theme() -> gr.themes.Base:
     """Return a theme of fonts that the visitor has, and of the style sheet's own colours."""
     quiet = gr.themes.Base(
         primary_hue=gr.themes.colors.stone,
@@ -151,7 +151,7 @@ def launch(
         inbrowser=browser,
         quiet=True,
         prevent_thread_lock=True,
-        theme=look(),
+        theme=theme(),
         css="\n".join(styles),
         js=static.joinpath("page.js").read_text("utf-8"),
         footer_links=[],

@@ -14,9 +14,9 @@ from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.history import made_here
 from memdriven.ui.html import note, status
-from memdriven.ui.picture import is_moment
+from memdriven.ui.picture import is_history_item
 from memdriven.ui.query import Compose, Query
-from memdriven.ui.state import Once, Shelved
+from memdriven.ui.state import BackgroundTask, TaskCache
 
 SHOWN = 4
 LEVELS: dict[Level, tuple[str, str]] = {
@@ -26,10 +26,10 @@ LEVELS: dict[Level, tuple[str, str]] = {
 }
 
 part = partial(html.part, of="copies")
-_spaces: Shelved[CopySpace] = Shelved()
+_spaces: TaskCache[CopySpace] = TaskCache()
 
 
-def space(pipe: MemoryDrivenPipeline) -> Once[CopySpace]:
+def space(pipe: MemoryDrivenPipeline) -> BackgroundTask[CopySpace]:
     """Return a model's memory as the check sees it, computed when it is first needed."""
     return _spaces.get(pipe.bank_hash, partial(CopySpace, pipe.bank))
 
@@ -43,10 +43,10 @@ def describing(pipe: MemoryDrivenPipeline) -> Iterator[str]:
 def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
     """Yield progress, then the picture beside the pictures of the memory that are nearest.
 
-    Without a `current` picture (a `Moment`) the left column's is painted.
+    Without a `current` picture (a `HistoryItem`) the left column's is painted.
     """
-    if is_moment(current):
-        recipe, own = Recipe.from_json(current["recipe"]), Query(*query).steering.guests
+    if is_history_item(current):
+        recipe, own = Recipe.from_json(current["recipe"]), Query(*query).steering.images
         pipe, request = made_here(recipe), Request.of(recipe, images=own)
     else:
         pipe, request = state.pipeline(), references.read(*query)

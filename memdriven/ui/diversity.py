@@ -64,7 +64,7 @@ def vary(*query: Any) -> Made:
 
 def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
-    request = replace(recipe_of(current, "a picture to vary"), images=steering.guests)
+    request = replace(recipe_of(current, "a picture to vary"), images=steering.images)
     near = float(strength) if is_number(strength) and 0.05 <= strength <= 1 else STRENGTH
     yield from _grids(request, near)
 

@@ -18,9 +18,9 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import PRIVATE, Recipe
 from memdriven.ui import gr, html, state
 from memdriven.ui.html import READY, data_uri, failure, note, panel, section, status
-from memdriven.ui.picture import Moment, is_moment, moment, picture_panel
+from memdriven.ui.picture import HistoryItem, history_item, is_history_item, picture_panel
 from memdriven.ui.query import KEPT, Compose, Query, in_use, model_of, settings
-from memdriven.ui.references import again, look, panels
+from memdriven.ui.references import again, panels, show_references
 from memdriven.ui.state import NUMBERS, RULES, read_number
 from memdriven.ui.steering import Steering
 
@@ -40,20 +40,20 @@ MOST, FAVOURITES = 50, 100
 """Pictures that a browser's history holds, and favourites beside them."""
 
 
-def history(stored: object) -> list[Moment]:
+def history(stored: object) -> list[HistoryItem]:
     """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
     left, kept = {True: FAVOURITES, False: MOST}, []
     if isinstance(stored, Sequence) and not isinstance(stored, str):
-        for each in filter(is_moment, stored[: MOST + FAVOURITES]):
+        for each in filter(is_history_item, stored[: MOST + FAVOURITES]):
             star = each.get("star", False)
             left[star] -= 1
             kept += [each] * (left[star] >= 0)
     return kept
 
 
-def remember(current: object) -> Moment | None:
+def remember(current: object) -> HistoryItem | None:
     """Return the picture on screen as the browser is to keep it; None where it did so before."""
-    if not is_moment(current) or current.get("again"):
+    if not is_history_item(current) or current.get("again"):
         return None
     return {"recipe": current["recipe"], "image": current["image"]}
 
@@ -92,7 +92,7 @@ def no_recipe() -> ConfigError:
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is."""
-    pipe = state.shelf().get(model_of(recipe))
+    pipe = state.registry().get(model_of(recipe))
     pipe.check_recipe(recipe)
     return pipe
 
@@ -103,10 +103,10 @@ def restored(recipe: Recipe, steering: Steering, said: str) -> dict[str, Any]:
     Of one that cannot be made here: what can be done with it.
     """
     try:
-        output = made_here(recipe).from_recipe(recipe, steering.guests)
+        output = made_here(recipe).from_recipe(recipe, steering.images)
         taken = settings(recipe, steering, noise=True)
         memory, _ = panels(again(output.prepared, taken["steering"]))
-        shown = {"memory": memory, "result": picture_panel(output), "current": moment(output)}
+        shown = {"memory": memory, "result": picture_panel(output), "current": history_item(output)}
         return {**taken, **shown, "status": status(said)}
     except MemDrivenError as error:
         return {
@@ -120,7 +120,7 @@ def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
     """Return everything of a recipe but its noise; the picture stays."""
     made_here(recipe)
     taken = settings(recipe, steering, noise=False)
-    memory, *_ = look(*map(taken.get, Query._fields))
+    memory, *_ = show_references(*map(taken.get, Query._fields))
     said = status("Settings taken, noise left free. Generate paints anew.")
     return {**taken, "memory": memory, "status": said}
 
@@ -167,7 +167,7 @@ def inspection(recipe: Recipe) -> str:
             each["src"] = data_uri(pipe.bank.thumbnail_bytes(pipe.bank.index_of(name)))
         references.append(each)
     # A recipe of another of the page's models: opening that is left to a press.
-    other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().folders
+    other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.registry().folders
     closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, []
     with suppress(MemDrivenError):
         pipe.check_recipe(recipe)
@@ -212,7 +212,7 @@ def act(event: gr.EventData, steering: Steering) -> dict[str, Any]:
 
 def star(current: object) -> dict[str, Any]:
     """Make the picture on screen a favourite."""
-    if not is_moment(current):
+    if not is_history_item(current):
         raise no_recipe()
     said = status("A favourite now: it stays in your History.")
     new = {"recipe": current["recipe"], "image": current["image"], "star": True}
@@ -269,7 +269,7 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     for done, recipe in enumerate(recipes, start=1):
         yield {"status": status(f"Painting picture {done} of {len(recipes)} again.", busy=True)}
         try:
-            outputs.append(made_here(recipe).from_recipe(recipe, steering.guests))
+            outputs.append(made_here(recipe).from_recipe(recipe, steering.images))
         except MemDrivenError as error:
             problem = error
             left_out.append(f"{recipe.caption} ({html.seed_words(recipe.seed, len(recipe.variations))})")

@@ -99,11 +99,11 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
     others = [float(seen.cosines[bank.index_of(each)]) for each in tried]
     cards = []
     for each in found:
-        told = "your own image"
+        nearness = "your own image"
         if each.id in cosines:
             place = int((seen.cosines > cosines[each.id]).sum()) + 1
-            told = f"cosine {cosines[each.id]:.2f}, number {place} of {bank.n:,}"
-        cards.append((each, told))
+            nearness = f"cosine {cosines[each.id]:.2f}, number {place} of {bank.n:,}"
+        cards.append((each, nearness))
     of = {
         "memory": counted(bank.n, "item"),
         "cosines": html.histogram(seen.cosines, list(cosines.values()), others),
@@ -227,10 +227,10 @@ def _numbers(seen: Inside) -> dict[str, Any]:
 def question(*query: object) -> str:
     """Return what is asked by the column as it stands: the same words, the same walk."""
     asked = Query(*query)
-    return repr(asked._replace(steering=replace(asked.steering, guests=())))
+    return repr(asked._replace(steering=replace(asked.steering, images=())))
 
 
-def look(*query: object) -> Iterator[tuple[Any, Any, str]]:
+def show(*query: object) -> Iterator[tuple[Any, Any, str]]:
     """Yield the walk, then with what hiding parts of v does, then the strengths; and the status.
 
     First what is under way is told, over the walk that is there.
@@ -293,5 +293,5 @@ def build(compose: Compose) -> None:
     # In line, if in no group's: of an event beside the queue the page does not hear that a state has changed.
     quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
     compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
-    compose.on([open_.click, asked.change], look, compose.whole_query, [seen, faded, "status"])
+    compose.on([open_.click, asked.change], show, compose.whole_query, [seen, faded, "status"])
     compose.on(run.click, exchange, compose.whole_query, [made, "status"])

@@ -56,8 +56,8 @@ def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
     lesson = lesson_of(chosen)
     for ran in lessons.run(state.pipeline(), lesson, caption if isinstance(caption, str) else ""):
         yield None, _result(lesson, ran.made), status("Running the experiment\u2026", busy=True)
-    told = status("That is what happened. Reveal tells why.")
-    yield (lesson.id, ran.answer, ran.measured), _result(lesson, ran.made, done=True), told
+    line = status("That is what happened. Reveal tells why.")
+    yield (lesson.id, ran.answer, ran.measured), _result(lesson, ran.made, done=True), line
 
 
 def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
@@ -78,7 +78,7 @@ def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.
         verdict, judged = ("right", "You were right.") if right else ("wrong", "It came otherwise.")
     known = list(lessons.lessons().values())
     place = known.index(lesson) + 1
-    told = html.render(
+    shown = html.render(
         "reveal",
         lesson=lesson,
         predicted="none" if said is None else predicted,
@@ -90,7 +90,7 @@ def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.
         count=len(known),
         next=[*known, {"id": AFTER, "title": "the four questions again"}][place],
     )
-    return told, gr.Button(visible=False)
+    return shown, gr.Button(visible=False)
 
 
 def lesson_html(lesson: Lesson) -> str:

@@ -157,9 +157,9 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
         for place in found.argsort(descending=True)[:FOUND].tolist():
             item = pipe.bank.items[place]
             has = carries(named, item)
-            told = f" has {has[0]} of the {has[1]} named" if has else ""
+            detail = f" has {has[0]} of the {has[1]} named" if has else ""
             shown = pipe.bank.thumbnail(place)
-            cells.append(_cell(shown, item.captions[0], f"{float(found[place]):.2f}", told))
+            cells.append(_cell(shown, item.captions[0], f"{float(found[place]):.2f}", detail))
         tops.append(float(found.max()))
         captions.append((caption, html.histogram(found, tops[-1:]), cells))
         made = part("search", captions)
@@ -181,9 +181,9 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         things = by_thing(output.prepared.retrieval.named, output.claims[0])
         named, seen = len(things), sum(all(claim.holds for claim in thing) for thing in things)
         # Without a memory there may be the colours, but no shape that they are seen on.
-        told = f": {seen} of the {named} named are seen" if named and each.memory else ""
+        detail = f": {seen} of the {named} named are seen" if named and each.memory else ""
         used = output.retrieval if each.memory else ()
-        cells.append(_cell(output.images[0], name, name, told, used=used))
+        cells.append(_cell(output.images[0], name, name, detail, used=used))
         made = part("row", "md-draws", cells)
         yield Ran(made)
     shape = copies.space(pipe).result().check(output).same_layout
@@ -256,8 +256,8 @@ def copy(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     for name, each in traps.items():
         said = copies.space(pipe).result().check(replace(output, all_stages=((each,),)))
         found.append(said.level)
-        told = f" {copies.LEVELS[said.level][0]}. {copies.standing(said.best)}"
-        cells.append(_cell(each, name, name, told, level=said.level))
+        detail = f" {copies.LEVELS[said.level][0]}. {copies.standing(said.best)}"
+        cells.append(_cell(each, name, name, detail, level=said.level))
     measured = f"The check says of the picture: {copies.LEVELS[found[0]][1]}"
     shown = part("row", "md-controls", cells) + checked
     yield Ran(shown, list(copies.LEVELS).index(found[0]), measured)
@@ -273,12 +273,12 @@ def critic(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran
         return
     pairs = zip(contents(real), contents(picture), strict=True)
     gaps = {f"{a.width} px": float(difference(a, b).mean()) for a, b in pairs}
-    told, ends = {size: percent(gap, 1) for size, gap in gaps.items()}, list(gaps.items())
+    shares, ends = {size: percent(gap, 1) for size, gap in gaps.items()}, list(gaps.items())
     (largest, first), (smallest, last) = ends[0], ends[-1]
     named = [(f"at {size}", gap) for size, gap in gaps.items()]
     shown = part("critic", made, html.bars(named, max(gaps.values()), partial(percent, digits=1)))
     answer = 2 if max(gaps.values()) < 1.3 * min(gaps.values()) else 0 if first > last else 1
-    yield Ran(shown, answer, f"Apart by {told[largest]} at {largest}, by {told[smallest]} at {smallest}.")
+    yield Ran(shown, answer, f"Apart by {shares[largest]} at {largest}, by {shares[smallest]} at {smallest}.")
 
 
 EXPERIMENTS: dict[str, Callable[[MemoryDrivenPipeline, Request, str], Iterator[Ran]]] = {

@@ -20,10 +20,10 @@ from memdriven.numbers import counted, percent, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import hint, note, panel, status
-from memdriven.ui.picture import keep_from, moment, picture_panel
+from memdriven.ui.picture import history_item, keep_from, picture_panel
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import panels
-from memdriven.ui.state import Once, Shelved
+from memdriven.ui.state import BackgroundTask, TaskCache
 
 part = partial(html.part, of="map")
 TILE = 40
@@ -32,10 +32,10 @@ LARGEST = 6_000
 """Of a larger memory the map shows this many items, evenly spread."""
 
 
-_drawings: Shelved[tuple[Map, str]] = Shelved()
+_drawings: TaskCache[tuple[Map, str]] = TaskCache()
 
 
-def drawing(pipe: MemoryDrivenPipeline) -> Once[tuple[Map, str]]:
+def drawing(pipe: MemoryDrivenPipeline) -> BackgroundTask[tuple[Map, str]]:
     """Return the map of a model's memory and the page's version of it, drawn when it is first needed."""
 
     def draw(progress: Progress) -> tuple[Map, str]:
@@ -117,7 +117,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         "unknown": unknown,
         "result": result,
         "seed": str(seed),
-        "current": moment(output),
+        "current": history_item(output),
     }
 
 

@@ -37,10 +37,10 @@ class Asked(NamedTuple):
     follows: bool = False
     """Whether it only follows a change, by a visitor or by another event."""
 
-    def gives_way(self, other: Asked | None, told: bool) -> bool:
+    def gives_way(self, other: Asked | None, is_status: bool) -> bool:
         """Return whether another event's answer stays.
 
-        That is one which came later, with another question or a value by hand; of what is `told` also that of
+        That is one which came later, with another question or a value by hand; of the status also that of
         an earlier one which set this very question, and thereby made the change that this one follows.
         """
         if other is None or other is self:
@@ -48,7 +48,7 @@ class Asked(NamedTuple):
         same = all(other.question.get(part, value) == value for part, value in self.question.items())
         if self.came < other.came:
             return other.typed or not same
-        return told and same and self.follows
+        return is_status and same and self.follows
 
 
 ASKED: ContextVar[tuple[Asked, queueing.Event | None]] = ContextVar("asked")
@@ -60,7 +60,7 @@ class Page(gr.Blocks):
 
     question: Collection[gr.blocks.Block] = ()
     """The components whose values make a question."""
-    told: gr.blocks.Block | None = None
+    status_line: gr.blocks.Block | None = None
     """The component that says what was done."""
 
     def __init__(self, **settings: Any) -> None:
@@ -85,7 +85,7 @@ class Page(gr.Blocks):
                 if part in self.question:
                     asked.question[part] = state[part._id] if part.stateful else value
             for part in block_fn.outputs:
-                if not asked.gives_way(newest.get(part), part is self.told):
+                if not asked.gives_way(newest.get(part), part is self.status_line):
                     newest[part] = asked
             if event:
                 event.asked = asked
@@ -104,7 +104,7 @@ class Page(gr.Blocks):
             raise gr.Error(UNEXPECTED, print_exception=False) from None
         if not made["is_generating"]:  # a generator's last values are sent once more
             for place, part in enumerate(block_fn.outputs):
-                if asked.gives_way(newest.get(part), part is self.told):
+                if asked.gives_way(newest.get(part), part is self.status_line):
                     made["data"][place] = SKIP
         return made
 
@@ -120,7 +120,7 @@ class Page(gr.Blocks):
             for place, (part, value) in enumerate(zip(parts, values, strict=True)):
                 if isinstance(value, Enum):  # a generator's end
                     continue
-                if stopped or asked.gives_way(self.newest[state].get(part), part is self.told):
+                if stopped or asked.gives_way(self.newest[state].get(part), part is self.status_line):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
                     asked.question[part] = value

@@ -90,7 +90,7 @@ def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     rival = load_rival(pipe.checkpoint)
     named = ["Given text", RIVAL_HEAD, "No memory", "Random memory", "Ours"]
     heads = [each for each in named if rival is not None or each != RIVAL_HEAD]
-    budget = f" ({told})" if (told := rival_budget(pipe.checkpoint)) else ""
+    budget = f" ({trained})" if (trained := rival_budget(pipe.checkpoint)) else ""
     caption = CAPTIONS["1" if rival is None else "1, rival"].format(budget=budget)
     rows: list[dict[str, Any]] = []
     for request in requests:

@@ -24,7 +24,7 @@ from memdriven.pipeline.request import Recipe, Reference
 from memdriven.ui import gr, html, query, state
 from memdriven.ui.html import note, panel, section, status
 from memdriven.ui.query import Compose, Query
-from memdriven.ui.references import MEMORY_EMPTY, look, panels, select
+from memdriven.ui.references import MEMORY_EMPTY, panels, select, show_references
 from memdriven.ui.steering import Steering, fetch, own_panel, steps_line
 
 part = partial(html.part, of="known")
@@ -32,7 +32,7 @@ SIDE = 96
 _URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
 
 
-class Moment(TypedDict):
+class HistoryItem(TypedDict):
     """A picture's recipe as JSON, and what it looks like as the data URI of a WebP."""
 
     recipe: str
@@ -45,7 +45,7 @@ class Moment(TypedDict):
     """Shown before the page was loaded again: the history has it already, or was told to forget it."""
 
 
-def moment(output: PipelineOutput, index: int = 0) -> Moment:
+def history_item(output: PipelineOutput, index: int = 0) -> HistoryItem:
     """Return what to remember of a finished picture."""
     small = centre_square(output.all_stages[index][-1], SIDE)
     return {"recipe": output.recipes[index].to_json(), "image": html.image_uri(small)}
@@ -54,8 +54,8 @@ def moment(output: PipelineOutput, index: int = 0) -> Moment:
 _KINDS = {"recipe": str, "image": str, "star": bool, "at": float, "again": bool}
 
 
-def is_moment(value: object) -> TypeGuard[Moment]:
-    """Return whether something that a browser stored is a valid moment."""
+def is_history_item(value: object) -> TypeGuard[HistoryItem]:
+    """Return whether something that a browser stored is a valid history item."""
     if not (isinstance(value, dict) and {"recipe", "image"} <= set(value) <= set(_KINDS)):
         return False
     if not all(isinstance(each, _KINDS[name]) for name, each in value.items()):
@@ -67,7 +67,7 @@ def is_moment(value: object) -> TypeGuard[Moment]:
 
 def recipe_of(current: object, wanted: str) -> Recipe:
     """Return the recipe of the picture on screen."""
-    if is_moment(current):
+    if is_history_item(current):
         return Recipe.from_json(current["recipe"])
     raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
 
@@ -139,8 +139,8 @@ def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
             f"No memory took part, so nothing is ticked: the model's reader sees colours, not {blind}."
         )
     if any(claim.said == "denied" for claim in claims):
-        told = ", ".join(denials(recipe.caption))
-        others.append(f"This model cannot leave things out, and may paint what your words deny: {told}.")
+        denied = ", ".join(denials(recipe.caption))
+        others.append(f"This model cannot leave things out, and may paint what your words deny: {denied}.")
     if implied := ", ".join(_thing([claim]) for claim in claims if claim.said == "implied" and things):
         others.append(f"The model also expects, though no word says so: {implied}.")
     ticked = [_claim(thing) for thing in things if recipe.memory and recipe.strategy != "none"]
@@ -206,7 +206,7 @@ def paint(*asked: Any) -> Iterator[dict[str, Any]]:
         if not output.stages or (output.complete and found.retrieval.tried):
             made["memory"], made["unknown"] = panels(found)
         if output.complete:
-            made["current"] = {**moment(output), "at": time.time()}
+            made["current"] = {**history_item(output), "at": time.time()}
         yield made
 
 
@@ -228,7 +228,7 @@ def enlarge(event: gr.EventData, current: object, steering: Steering) -> Iterato
     yield {"larger": ""}
     times = next((each for each in LARGER if str(getattr(event, "times", "")) == str(each)), 2)
     recipe = recipe_of(current, "a picture to enlarge")
-    made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
+    made = state.pipeline().from_recipe(recipe, steering.images).images[0]
     large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
     link = html.save_link(
         f"memdriven-{recipe.seed}-x{times}.png", html.data_uri(recipe.to_png(large), "image/png")
@@ -244,7 +244,7 @@ def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
     wanted = Query(*asked)
     steering: Steering = wanted.steering
     act, item = getattr(event, "act", None), getattr(event, "id", None)
-    if is_moment(current) and act not in ("release", "steady") and not steering.active:
+    if is_history_item(current) and act not in ("release", "steady") and not steering.active:
         recipe = Recipe.from_json(current["recipe"])
         steering = replace(steering, shown=recipe) if recipe.caption == wanted.caption else steering
     known = steering.owns(item) or in_bank(item)
@@ -253,7 +253,7 @@ def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
 
 def _steered(asked: Query, steering: Steering) -> dict[str, Any]:
     """Return what another steering changes on the page, by name."""
-    memory, unknown, line = look(*asked._replace(steering=steering))
+    memory, unknown, line = show_references(*asked._replace(steering=steering))
     preview = {"memory": memory, "unknown": unknown, "status": line}
     return {**preview, "own": own_panel(steering), "steering": steering, "steps": steps_line(steering)}
 
@@ -267,8 +267,8 @@ def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
     """Yield what one more image, pinned, changes, by name; `asked` are the values of a `Query`."""
     wanted = Query(*asked)
     yield {"status": status("Reading the image\u2026", busy=True)}
-    guest = own_image.user_image(own_image.read_picture(getattr(event, "content", None)), state.pipeline())
-    made = _steered(wanted, wanted.steering.welcome(guest))
+    mine = own_image.user_image(own_image.read_picture(getattr(event, "content", None)), state.pipeline())
+    made = _steered(wanted, wanted.steering.add_image(mine))
     yield made | {"status": status("Your image is pinned. Generate paints with it.")}
 
 
@@ -324,7 +324,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
             column.larger = panel(elem_id="larger")
     asked, preview = column.whole_query, column.named(*PREVIEW)
     changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
-    gr.on(changes, look, asked, preview, trigger_mode="always_last", **html.BESIDE)
+    gr.on(changes, show_references, asked, preview, trigger_mode="always_last", **html.BESIDE)
     for source in column.named("memory", "own", "steps"):
         column.on(source.click, click, ["current", *asked], STEERED, **html.PRESS)
     column.on(column.own.upload, add_own, asked, STEERED)
@@ -333,6 +333,6 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
     larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])
     larger.success(None, js=html.pressing("larger"))
     switched = column.on(column.checkpoint.input, query.switch, ["checkpoint"], SWITCHED)
-    switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **html.BESIDE)
+    switched.success(lambda *values: show_references(*values)[:2], asked, preview[:2], **html.BESIDE)
     painted = (*PREVIEW, "result", "seed", "current")
     column.on(column.generate.click, paint, asked, painted)

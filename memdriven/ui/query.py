@@ -135,7 +135,7 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
 
 def model_of(recipe: Recipe) -> str:
     """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
-    return recipe.checkpoint if recipe.checkpoint in state.shelf().folders else state.chosen()
+    return recipe.checkpoint if recipe.checkpoint in state.registry().folders else state.chosen()
 
 
 class Compose(SimpleNamespace):
@@ -144,9 +144,9 @@ class Compose(SimpleNamespace):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `Moment`, None before the first); made, the picture that the browser
-    is to add to its list; and past, that list: the History tab's content is made when it is first opened,
-    and would miss the pictures before.
+    current, the last finished picture (a `HistoryItem`, None before the first); made, the picture that the
+    browser is to add to its list; and past, that list: the History tab's content is made when it is first
+    opened, and would miss the pictures before.
     """
 
     @property
@@ -263,7 +263,7 @@ def facts() -> str:
 
 def choices() -> dict[str, str]:
     """Return a label for each checkpoint that can be opened: one that has, or borrows, a memory."""
-    return {name: name for name, folder in state.shelf().folders.items() if state.has_memory(folder)}
+    return {name: name for name, folder in state.registry().folders.items() if state.has_memory(folder)}
 
 
 def in_use() -> dict[str, Any]:
@@ -328,7 +328,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
             column.place = panel(elem_id="place", js_on_load=html.script("place.js"))
         with gr.Column(elem_id="folds"):
             with html.fold("memory", "Memory"):
-                label, first, several = "Model and memory", state.shelf().default, len(offered) > 1
+                label, first, several = "Model and memory", state.registry().default, len(offered) > 1
                 column.checkpoint = html.choice(
                     gr.Dropdown, "checkpoint", label, offered, value=first, visible=several
                 )

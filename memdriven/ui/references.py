@@ -68,7 +68,7 @@ def select(request: Request, steering: Steering) -> Selection:
     pipe, strategy, k = state.pipeline(), request.strategy or "", request.k or 1
     # What is masked may be of another model's memory.
     masked = tuple(set(steering.masks).intersection(pipe.bank.ids))
-    request = replace(request, exclude=masked, images=steering.guests)
+    request = replace(request, exclude=masked, images=steering.images)
     if strategy == "none":
         return Selection(request, pipe.retrieve(request), (), steering)
     with pipe.turn:
@@ -137,7 +137,7 @@ def _in_line(request: Request, steering: Steering) -> Retrieval:
     pipe, strategy = state.pipeline(), request.strategy or ""
     longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(request.exclude))
     if steering.like is not None:
-        alike = pipe.alike(steering.like, longest, request.exclude, steering.guests)
+        alike = pipe.alike(steering.like, longest, request.exclude, steering.images)
         return Retrieval(caption=request.caption, strategy=strategy, k=longest, neighbours=alike)
     if strategy in CONTROLS:  # they have no order that one could go further down
         longest = min(longest, (request.k or 1) + len(steering.pins))
@@ -157,7 +157,7 @@ def _ranked(key: str, request: Request) -> Retrieval:
 # The panel: what is found, for the words written so far.
 
 
-def look(*query: object) -> tuple[str, str, str]:
+def show_references(*query: object) -> tuple[str, str, str]:
     """Return memory panel, unknown words and status for what a `Query` holds so far."""
     asked = Query(*query)._replace(tries=None, window=None)
     if asked.empty:
@@ -173,12 +173,12 @@ def look(*query: object) -> tuple[str, str, str]:
     except MemDrivenError as error:
         return note(MEMORY_ERROR), "", failure(error)
     count, steering = len(found.retrieval), found.steering
-    told = f"Words read: {len(found.retrieval.words)}. References in use: {count}."
+    summary = f"Words read: {len(found.retrieval.words)}. References in use: {count}."
     if found.retrieval.strategy == "none":
-        told = "Memory off."
+        summary = "Memory off."
     elif steering.active:
-        told = f"References in use: {count} ({len(steering.pins)} pinned, {len(steering.masks)} excluded)."
-    return (*panels(found), status(told))
+        summary = f"References in use: {count} ({len(steering.pins)} pinned, {len(steering.masks)} excluded)."
+    return (*panels(found), status(summary))
 
 
 def panels(found: Selection) -> tuple[str, str]:

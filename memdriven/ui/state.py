@@ -49,7 +49,7 @@ def has_memory(folder: Path) -> bool:
     return False
 
 
-class Shelf:
+class ModelRegistry:
     """Checkpoints by name, opened when somebody asks for one.
 
     A machine that holds one model comfortably may not hold two, so the one before is let go. Visitors who
@@ -115,34 +115,34 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Path]:
 
 _SESSIONS = 10_000
 """Tabs whose choice of checkpoint is remembered."""
-_shelf: list[Shelf] = []
+_registry: list[ModelRegistry] = []
 _chosen: dict[str, str] = {}
 
 
-def use(offered: MemoryDrivenPipeline | Shelf) -> None:
-    """Show a shelf of checkpoints, or one loaded pipeline."""
+def use(offered: MemoryDrivenPipeline | ModelRegistry) -> None:
+    """Offer checkpoints, or one loaded pipeline."""
     if isinstance(offered, MemoryDrivenPipeline):
-        shelf = Shelf([offered.checkpoint.path])
-        shelf.put(offered)
-        offered = shelf
-    _shelf[:] = [offered]
+        registry = ModelRegistry([offered.checkpoint.path])
+        registry.put(offered)
+        offered = registry
+    _registry[:] = [offered]
     _chosen.clear()
 
 
-def shelf() -> Shelf:
+def registry() -> ModelRegistry:
     """Return the checkpoints on offer."""
-    require(_shelf, CheckpointError, "a loaded checkpoint", "none", "start the page with app.py")
-    return _shelf[0]
+    require(_registry, CheckpointError, "a loaded checkpoint", "none", "start the page with app.py")
+    return _registry[0]
 
 
 def pipeline() -> MemoryDrivenPipeline:
     """Return the model that the visitor whose handler is running has chosen."""
-    return shelf().get(chosen())
+    return registry().get(chosen())
 
 
 def choose(name: str) -> MemoryDrivenPipeline:
     """Let the visitor whose handler is running use another checkpoint from now on."""
-    pipe = shelf().get(name)
+    pipe = registry().get(name)
     put_back(session(), name)
     return pipe
 
@@ -158,7 +158,7 @@ def put_back(visitor: str | None, name: str | None) -> None:
 
 def chosen(visitor: str | None = None) -> str:
     """Return the name of the checkpoint that a visitor uses, by default that whose handler is running."""
-    return _chosen.get(visitor or session() or "", shelf().default)
+    return _chosen.get(visitor or session() or "", registry().default)
 
 
 _COMMON, _SAMPLE = 0.5, 2_000
@@ -167,7 +167,7 @@ _COMMON, _SAMPLE = 0.5, 2_000
 
 def common_words() -> frozenset[str]:
     """Return the words that most captions of the loaded memory share, e.g. "bird"."""
-    return _common_words(pipeline().bank_hash) if _shelf else frozenset()
+    return _common_words(pipeline().bank_hash) if _registry else frozenset()
 
 
 def subject() -> str:
@@ -178,7 +178,7 @@ def subject() -> str:
 
 def paints() -> tuple[str, ...]:
     """Return what the visitor's model paints one of: its memory's subject, and kinds that it tells apart."""
-    attributes = pipeline().checkpoint.attributes if _shelf else None
+    attributes = pipeline().checkpoint.attributes if _registry else None
     kinds = attributes.values.get("body_plan", ()) if attributes else ()
     return (subject(), *kinds) if subject() else ()
 
@@ -248,22 +248,22 @@ POLL = 0.25
 """Seconds between two looks at the progress."""
 
 
-class Once(Generic[Made]):
+class BackgroundTask(Generic[Made]):
     """Something computed for the first visitor who needs it and kept for all.
 
     A visitor who gives up does not stop it: the next one finds it further on.
     """
 
     def __init__(self, make: Callable[[Progress], Made]) -> None:
-        self.told = (0, 1)
+        self.progress = (0, 1)
         worker = ThreadPoolExecutor(1)
-        self._future: Future[Made] = worker.submit(make, self._tell)
+        self._future: Future[Made] = worker.submit(make, self._note)
         worker.shutdown(wait=False)
 
     def wait(self) -> Iterator[tuple[int, int]]:
         """Yield (done, count) until the work is done."""
         while not self._future.done():
-            yield self.told
+            yield self.progress
             time.sleep(POLL)
         self._future.result()
 
@@ -276,22 +276,22 @@ class Once(Generic[Made]):
         """Whether the work ended in an error."""
         return self._future.done() and self._future.exception() is not None
 
-    def _tell(self, done: int, count: int) -> None:
-        self.told = (done, count)
+    def _note(self, done: int, count: int) -> None:
+        self.progress = (done, count)
 
 
-class Shelved(Generic[Made]):
+class TaskCache(Generic[Made]):
     """The work of the last few keys (hashes of banks, so that no bank is kept in memory)."""
 
     def __init__(self, most: int = 3) -> None:
         self._most, self._lock = most, threading.Lock()
-        self._works: dict[str, Once[Made]] = {}
+        self._works: dict[str, BackgroundTask[Made]] = {}
 
-    def get(self, key: str, make: Callable[[Progress], Made]) -> Once[Made]:
+    def get(self, key: str, make: Callable[[Progress], Made]) -> BackgroundTask[Made]:
         """Return a key's work, begun in a thread by the first who asks, and anew where it failed."""
         with self._lock:
             work = self._works.pop(key, None)
-            self._works[key] = work = Once(make) if work is None or work.failed else work
+            self._works[key] = work = BackgroundTask(make) if work is None or work.failed else work
             for oldest in list(self._works)[: -self._most]:
                 del self._works[oldest]
         return work

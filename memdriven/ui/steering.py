@@ -20,11 +20,11 @@ from memdriven.numbers import is_number
 from memdriven.pipeline import own_image
 from memdriven.pipeline.request import MAX_REFERENCES, Recipe, Reference, UserImage, Variation
 from memdriven.ui.html import part, render, seed_words, status
-from memdriven.ui.state import Shelved
+from memdriven.ui.state import TaskCache
 
 MAX_PINS = 8
 MAX_MASKS = 32
-MAX_GUESTS = 4
+MAX_IMAGES = 4
 MAX_FACTOR = 3.0
 """A reference's natural share is multiplied by 0 to this."""
 
@@ -45,7 +45,7 @@ class Steering:
     """A picture on screen: for its words and strategy, what is done by hand begins from its references."""
     like: str | None = None
     """An image whose look-alikes take the place of retrieval."""
-    guests: tuple[UserImage, ...] = ()
+    images: tuple[UserImage, ...] = ()
     """The tab's own images."""
     base: int | None = None
     """The seed that `variations` step away from; with another seed they have no meaning."""
@@ -58,7 +58,7 @@ class Steering:
 
     def owns(self, item: object) -> bool:
         """Return whether something from the page is the id of one of the tab's own images."""
-        return any(guest.id == item for guest in self.guests)
+        return any(mine.id == item for mine in self.images)
 
     def pin(self, item: str) -> Self:
         """Pin an item, or release it when it is pinned."""
@@ -96,18 +96,18 @@ class Steering:
 
     def release(self) -> Self:
         """Go back to retrieval alone; own images stay at hand."""
-        return type(self)(guests=self.guests)
+        return type(self)(images=self.images)
 
-    def welcome(self, guest: UserImage) -> Self:
+    def add_image(self, image: UserImage) -> Self:
         """Add an own image and pin it; the same image twice is one image."""
-        others = tuple(each for each in self.guests if each.id != guest.id)
-        _room(others, MAX_GUESTS, "own images in one tab")
-        come = replace(self, guests=(*others, guest), like=None)
-        return come if guest.id in come.pins else come.pin(guest.id)
+        others = tuple(each for each in self.images if each.id != image.id)
+        _room(others, MAX_IMAGES, "own images in one tab")
+        come = replace(self, images=(*others, image), like=None)
+        return come if image.id in come.pins else come.pin(image.id)
 
-    def dismiss(self, item: str) -> Self:
+    def remove_image(self, item: str) -> Self:
         """Forget an own image."""
-        return replace(self._free(item), guests=tuple(g for g in self.guests if g.id != item))
+        return replace(self._free(item), images=tuple(g for g in self.images if g.id != item))
 
     def _free(self, item: str) -> Self:
         """Neither pin an item nor show its look-alikes."""
@@ -146,7 +146,7 @@ class Steering:
             "mask": self.mask,
             "only": self.only,
             "like": self.more_like,
-            "dismiss": self.dismiss,
+            "dismiss": self.remove_image,
             "weigh": partial(self.weigh, factor=value),
         }
         if known and isinstance(act, str) and isinstance(item, str) and act in of_item:
@@ -192,11 +192,11 @@ def card_acts(
 
 def own_panel(steering: Steering) -> str:
     """Return the tab's own images and the way to add one."""
-    full, readable = len(steering.guests) >= MAX_GUESTS, own_image.weight_file() is not None
+    full, readable = len(steering.images) >= MAX_IMAGES, own_image.weight_file() is not None
     return render("own", steering=steering, full=full, readable=readable, megabytes=own_image.VGG_MB)
 
 
-_FETCHED = Shelved[str](most=1)
+_FETCHED = TaskCache[str](most=1)
 """The hash of what was fetched."""
 
 

@@ -76,6 +76,12 @@ HOSTILE = {
 }
 
 
+def test_a_picture_of_another_kind_is_named() -> None:
+    for content, kind in ((b"\0\0\0\x18ftypheic", "a HEIC picture"), (b"%PDF-1.7", "a PDF")):
+        with pytest.raises(DataError, match=f"found: {kind}"):
+            own_image.read_picture(base64.b64encode(content).decode())
+
+
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_uploads_are_refused_with_a_message(content: object) -> None:
     with pytest.raises(DataError, match="a picture: PNG, JPEG"):

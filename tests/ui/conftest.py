@@ -22,7 +22,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
     from memdriven.ui import gr
-    from memdriven.ui.state import Shelf
+    from memdriven.ui.state import ModelRegistry
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REQUIRED = "MEMDRIVEN_REQUIRE_BROWSER"
@@ -104,7 +104,7 @@ def offered(
     tiny_checkpoint: Path,
     fading_checkpoint: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Shelf:
+) -> ModelRegistry:
     """Return a shelf of the miniature checkpoint, another, a fading one, and one without memory."""
     from memdriven.ui import state
 
@@ -114,12 +114,12 @@ def offered(
     shutil.copytree(fading_checkpoint, beside / "fading")
     shutil.rmtree(beside / "unbuilt" / "memory")
     (beside / "other/examples.json").write_text('{"captions": ["a blue bird"]}')
-    offered = state.Shelf(state.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
+    offered = state.ModelRegistry(state.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
     offered.put(pipe)
     return offered
 
 
-def serve(offered: MemoryDrivenPipeline | Shelf) -> tuple[gr.Blocks, str]:
+def serve(offered: MemoryDrivenPipeline | ModelRegistry) -> tuple[gr.Blocks, str]:
     """Serve the page, with or without a browser, and return it with its address.
 
     Outside of a running event loop Gradio would make several and close none. The loop has a thread
@@ -140,7 +140,7 @@ def serve(offered: MemoryDrivenPipeline | Shelf) -> tuple[gr.Blocks, str]:
 
 
 @pytest.fixture(scope="session")
-def address(offered: Shelf, outside: Outside) -> Iterator[str]:
+def address(offered: ModelRegistry, outside: Outside) -> Iterator[str]:
     """Serve the page over the shelf, as where VGG-16's weights are; return its address."""
     from memdriven.pipeline import own_image
 
@@ -290,7 +290,7 @@ def idle() -> list[Visitor]:
 
 @pytest.fixture
 def visit(
-    chromium: Any, address: str, idle: list[Visitor], offered: Shelf, outside: Outside
+    chromium: Any, address: str, idle: list[Visitor], offered: ModelRegistry, outside: Outside
 ) -> Iterator[Callable[..., Visitor]]:
     """Return a function that opens the page; at the end nothing must have gone wrong in any."""
     from memdriven.ui import state
@@ -323,11 +323,11 @@ def opened(chromium: Any, address: str, idle: list[Visitor]) -> Iterator[Visitor
 
 
 @pytest.fixture
-def desk(opened: Visitor, offered: Shelf, outside: Outside) -> Iterator[Visitor]:
+def desk(opened: Visitor, offered: ModelRegistry, outside: Outside) -> Iterator[Visitor]:
     """Return the module's page as the test before left it, at 1280 px; nothing must go wrong on it."""
     from memdriven.ui import state
 
-    if state.shelf() is not offered:  # tests of handlers leave others behind in this process
+    if state.registry() is not offered:  # tests of handlers leave others behind in this process
         state.use(offered)
     opened.page.set_viewport_size({"width": 1280, "height": 900})
     outside.asked.clear()

@@ -12,8 +12,8 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import copies, state
 from memdriven.ui.html import image_uri
-from memdriven.ui.picture import moment
-from memdriven.ui.state import Shelf, find_checkpoints
+from memdriven.ui.picture import history_item
+from memdriven.ui.state import ModelRegistry, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -31,17 +31,17 @@ def test_the_check_shows_the_nearest_beside_the_result() -> None:
 def test_the_picture_on_the_page_is_checked(
     pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path, fading_checkpoint: Path
 ) -> None:
-    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    state.use(ModelRegistry(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     step = Variation(seed=2, strength=0.5)
     for model in (pipe, fading):
         shown = model("a blue bird", k=2, seed=9, variations=[step])
-        *_, (made, line) = copies.check(moment(shown), *QUERY)
+        *_, (made, line) = copies.check(history_item(shown), *QUERY)
         assert image_uri(shown.images[0]) in made
         assert "seed 9" in line
     assert state.chosen() == "tiny"
     private = replace(shown.recipe, references=(("own:abc", 1.0),))
     with pytest.raises(RetrievalError, match="private image"):
-        list(copies.check({**moment(shown), "recipe": private.to_json()}, *QUERY))
+        list(copies.check({**history_item(shown), "recipe": private.to_json()}, *QUERY))
 
 
 def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:

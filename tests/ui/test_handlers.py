@@ -36,7 +36,7 @@ class Click:
 
 
 def test_look_shows_neighbours_and_who_is_next() -> None:
-    memory, unknown, line = references.look(CAPTION, *QUERY)
+    memory, unknown, line = references.show_references(CAPTION, *QUERY)
     assert memory.count("md-card") == 2  # the list and its one card
     assert memory.count("md-spare") == references.SHOWN - 1
     assert unknown == ""
@@ -54,18 +54,17 @@ def test_selection_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) 
 
 
 def test_look_answers_nothing_and_nonsense() -> None:
-    assert MEMORY_EMPTY in references.look("  ", *QUERY)[0]
+    assert MEMORY_EMPTY in references.show_references("  ", *QUERY)[0]
     for cleared in (None, 3, []):
-        assert MEMORY_EMPTY in references.look(cleared, *QUERY)[0]
-    assert 'role="alert"' in references.look("bird " * 2_000, *QUERY)[2]
-    assert ("The memory is switched off: this picture comes from words and noise alone.") in references.look(
-        CAPTION, "none", "sentence-sentence", 1, "", False
-    )[0]
+        assert MEMORY_EMPTY in references.show_references(cleared, *QUERY)[0]
+    assert 'role="alert"' in references.show_references("bird " * 2_000, *QUERY)[2]
+    off = references.show_references(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
+    assert "The memory is switched off: this picture comes from words and noise alone." in off
 
 
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
 def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
-    memory, unknown, line = references.look(caption, *QUERY)
+    memory, unknown, line = references.show_references(caption, *QUERY)
     assert "No references for this caption." in memory
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
@@ -76,8 +75,9 @@ def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
 
 def test_only_random_memories_need_the_seed() -> None:
     half_written = ("sentence-sentence", 1, "-", True)
-    assert "md-card" in references.look(CAPTION, "retrieved", *half_written)[0]
-    assert "Write digits only, or draw a random seed." in references.look(CAPTION, "random", *half_written)[2]
+    assert "md-card" in references.show_references(CAPTION, "retrieved", *half_written)[0]
+    line = references.show_references(CAPTION, "random", *half_written)[2]
+    assert "Write digits only, or draw a random seed." in line
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
@@ -98,14 +98,14 @@ def test_a_picture_made_from_ids_shows_what_looking_shows(pipe: MemoryDrivenPipe
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
 def test_forged_k_is_clamped(k: Any) -> None:
-    line = references.look(CAPTION, "retrieved", "sentence-sentence", k, "", False)[2]
+    line = references.show_references(CAPTION, "retrieved", "sentence-sentence", k, "", False)[2]
     assert 'role="alert"' not in line
 
 
 @pytest.mark.parametrize("forged", ["sql", None, 3, ["none"]])
 def test_forged_choices_are_refused(forged: Any) -> None:
-    assert 'role="alert"' in references.look(CAPTION, "retrieved", forged, 1, "", False)[2]
-    assert 'role="alert"' in references.look(CAPTION, forged, "all", 1, "", False)[2]
+    assert 'role="alert"' in references.show_references(CAPTION, "retrieved", forged, 1, "", False)[2]
+    assert 'role="alert"' in references.show_references(CAPTION, forged, "all", 1, "", False)[2]
     with pytest.raises(MemDrivenError):
         list(picture.paint(CAPTION, forged, "all", 1, "", False))
 

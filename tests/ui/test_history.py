@@ -20,10 +20,10 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Variation
 from memdriven.ui import diversity, history, picture, references, state
 from memdriven.ui.history import MOST, panel_html, remember
-from memdriven.ui.picture import Moment, is_moment, moment
+from memdriven.ui.picture import HistoryItem, history_item, is_history_item
 from memdriven.ui.query import Query, settings
 from memdriven.ui.references import held
-from memdriven.ui.state import Shelf, find_checkpoints
+from memdriven.ui.state import ModelRegistry, find_checkpoints
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
@@ -33,9 +33,9 @@ pytestmark = pytest.mark.usefixtures("loaded")
 
 
 @pytest.fixture
-def moments(pipe: MemoryDrivenPipeline) -> list[Moment]:
+def items(pipe: MemoryDrivenPipeline) -> list[HistoryItem]:
     out = pipe(CAPTION, k=2, seeds=[1, 2, 3])
-    return [moment(out, place) for place in range(3)]
+    return [history_item(out, place) for place in range(3)]
 
 
 class Event:
@@ -49,19 +49,19 @@ def arrive(**told: Any) -> dict[str, Any]:
     return history.arrive(Event(**told), Steering())  # type: ignore[arg-type]
 
 
-def act(kind: str, chosen: Moment) -> dict[str, Any]:
+def act(kind: str, chosen: HistoryItem) -> dict[str, Any]:
     return history.act(Event(act=kind, recipe=chosen["recipe"]), Steering())  # type: ignore[arg-type]
 
 
-def save(kind: str, *chosen: Moment) -> dict[str, str]:
+def save(kind: str, *chosen: HistoryItem) -> dict[str, str]:
     recipes = [each["recipe"] for each in chosen]
     *_, made = history.save(Event(kind=kind, recipes=recipes), Steering())  # type: ignore[arg-type]
     return made
 
 
-def test_the_history_is_short(moments: list[Moment]) -> None:
+def test_the_history_is_short(items: list[HistoryItem]) -> None:
     many = [
-        {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seeds=(n,)).to_json()}
+        {**items[0], "recipe": replace(Recipe.from_json(items[0]["recipe"]), seeds=(n,)).to_json()}
         for n in range(MOST + 9)
     ]
     assert history.history(many) == many[:MOST]
@@ -79,27 +79,27 @@ HOSTILE: list[Any] = [
 ]
 
 
-def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
-    good = moments[0]
+def test_what_a_browser_stored_is_not_trusted(items: list[HistoryItem]) -> None:
+    good = items[0]
     for image in ("javascript:alert(1)", "data:image/svg+xml;base64,AAAA", good["image"] + '"><b>'):
-        assert not is_moment({**good, "image": image})
-    assert not is_moment({**good, "recipe": good["recipe"].replace('"k": 2', '"k": -2')})
+        assert not is_history_item({**good, "image": image})
+    assert not is_history_item({**good, "recipe": good["recipe"].replace('"k": 2', '"k": -2')})
     for odd in HOSTILE:
-        assert not is_moment(odd)
+        assert not is_history_item(odd)
         assert ("Every finished picture is listed here. The list stays in this browser.") in panel_html(odd)
     assert panel_html([*HOSTILE, good]).count('class="md-moment"') == 1
 
 
-def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
-    made = act("inspect", moments[1])
+def test_inspect_changes_no_setting(items: list[HistoryItem]) -> None:
+    made = act("inspect", items[1])
     assert made.keys() == {"inspection"}
     assert CAPTION in made["inspection"]
-    assert f'data-recipe="{escape(moments[1]["recipe"])}"' in made["inspection"]
+    assert f'data-recipe="{escape(items[1]["recipe"])}"' in made["inspection"]
     assert made["inspection"].count("<img") == 2
 
 
-def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
-    made = act("remix", moments[1])
+def test_remix_takes_everything_but_the_noise(items: list[HistoryItem]) -> None:
+    made = act("remix", items[1])
     wanted = {"caption": CAPTION, "source": "retrieved", "comparison": "sentence-sentence", "k": 2}
     wanted |= {"seed": "", "keep": False, "share": 1.0, "guidance": 0.0, "mirror": "", "window": ""}
     assert {name: made[name] for name in wanted} == wanted
@@ -107,14 +107,14 @@ def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
     assert not made.keys() & {"result", "current"}, "the picture stays"
 
 
-def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
-    made = act("restore", moments[2])
+def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, items: list[HistoryItem]) -> None:
+    made = act("restore", items[2])
     assert (made["seed"], made["keep"]) == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
     assert png in made["result"]
-    look = references.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, made["steering"])
-    assert made["memory"] == look[0]
-    assert act("restore", moments[0])["seed"] == "1"
+    asked = ("retrieved", "sentence-sentence", 2, "3", True, made["steering"])
+    assert made["memory"] == references.show_references(CAPTION, *asked)[0]
+    assert act("restore", items[0])["seed"] == "1"
 
 
 def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
@@ -135,7 +135,7 @@ def test_how_much_of_the_memory_was_used_comes_back(
     for loaded, share, shown in ((fading, 0.35, True), (pipe, 1.0, False)):
         state.use(loaded)
         out = loaded(CAPTION, seed=4, memory=0.35)
-        weak = moment(out)
+        weak = history_item(out)
         for kind in ("restore", "remix"):
             made = act(kind, weak)
             assert made["share"] == share
@@ -146,21 +146,21 @@ def test_how_much_of_the_memory_was_used_comes_back(
     assert "Memory used" not in history.inspection(pipe(CAPTION, seed=4).recipe)
 
 
-def test_the_picture_on_screen_can_be_a_favourite(moments: list[Moment]) -> None:
-    assert history.star(moments[1])["made"] == {**moments[1], "star": True}
+def test_the_picture_on_screen_can_be_a_favourite(items: list[HistoryItem]) -> None:
+    assert history.star(items[1])["made"] == {**items[1], "star": True}
     with pytest.raises(ConfigError):
         history.star(None)
 
 
 def test_what_was_forgotten_stays_so_when_the_page_is_loaded_again(
-    pipe: MemoryDrivenPipeline, moments: list[Moment]
+    pipe: MemoryDrivenPipeline, items: list[HistoryItem]
 ) -> None:
-    link = Recipe.from_json(moments[0]["recipe"]).to_url()
+    link = Recipe.from_json(items[0]["recipe"]).to_url()
     came = history.arrive(Event(link=link), Steering())  # type: ignore[arg-type]
-    assert remember(came["current"]) == moments[0], "a link's picture is new here"
+    assert remember(came["current"]) == items[0], "a link's picture is new here"
     back = history.arrive(Event(link=link, values={}), Steering())["current"]  # type: ignore[arg-type]
     assert remember(back) is None
-    assert history.star(back)["made"] == {**moments[0], "star": True}
+    assert history.star(back)["made"] == {**items[0], "star": True}
 
 
 @pytest.mark.parametrize("recipe", ["9", "{}", "x", None, {"a": 1}, '{"caption": 3}', ""])
@@ -235,7 +235,7 @@ def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> 
 
 
 def test_a_recipe_of_an_older_model_can_still_be_used(
-    pipe: MemoryDrivenPipeline, moments: list[Moment]
+    pipe: MemoryDrivenPipeline, items: list[HistoryItem]
 ) -> None:
     out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=11)
     lost = replace(
@@ -244,7 +244,7 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
     shown = history.inspection(lost)
     assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [True, False, True]
     assert "Made with a model or memory that this page does not have now." in shown
-    old: Moment = {"recipe": lost.to_json(), "image": moments[0]["image"]}
+    old: HistoryItem = {"recipe": lost.to_json(), "image": items[0]["image"]}
     for kind, seed, said in (
         ("remix", "", "Settings taken, noise left free. Generate paints anew."),
         ("similar", "11", ("Painted from that recipe with another model or memory: alike, not the same.")),
@@ -279,7 +279,7 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
     assert 'data-act="similar"' in made["inspection"]
     assert f'data-recipe="{escape(old.to_json())}"' in made["inspection"]
     assert 'data-act="similar"' not in history.inspection(pipe(CAPTION, seed=3).recipe)
-    stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
+    stored: HistoryItem = {"recipe": old.to_json(), "image": history_item(pipe(CAPTION, seed=3))["image"]}
     made = act("restore", stored)
     assert 'data-act="similar"' in made["inspection"]
     assert 'role="alert"' in made["status"]
@@ -288,12 +288,12 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
 def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> None:
     recipe = replace(pipe(CAPTION, seed=1).recipe, caption="<img src=x onerror=1> red bird")
     assert "<img src=x" not in history.inspection(recipe)
-    item = {"recipe": recipe.to_json(), "image": moment(pipe(CAPTION, seed=1))["image"]}
+    item = {"recipe": recipe.to_json(), "image": history_item(pipe(CAPTION, seed=1))["image"]}
     assert "<img src=x" not in panel_html([item])
 
 
-def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
-    made = save("zip", moments[0], moments[2])
+def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, items: list[HistoryItem]) -> None:
+    made = save("zip", items[0], items[2])
     assert "2 pictures" in made["status"]
     content = base64.b64decode(made["saved"].split("base64,")[1].split('"')[0])
     with zipfile.ZipFile(io.BytesIO(content)) as pack:
@@ -302,18 +302,18 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, mome
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
             assert sheet.width > 2 * export.CELL
-    assert "image/png" in save("sheet", *moments)["saved"]
+    assert "image/png" in save("sheet", *items)["saved"]
     with pytest.raises(ConfigError, match="a recipe to use"):
         save("zip")
 
 
-def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) -> None:
-    old = Recipe.from_json(moments[1]["recipe"])
-    old_moment: Moment = {
+def test_what_cannot_be_made_again_is_left_out_and_named(items: list[HistoryItem]) -> None:
+    old = Recipe.from_json(items[1]["recipe"])
+    old_moment: HistoryItem = {
         "recipe": replace(old, checkpoint_hash="abc").to_json(),
-        "image": moments[1]["image"],
+        "image": items[1]["image"],
     }
-    stored = [moments[0], old_moment, moments[2]]
+    stored = [items[0], old_moment, items[2]]
     assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [False]
     made = save("zip", *stored)
     with zipfile.ZipFile(
@@ -334,9 +334,9 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
     fading_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    state.use(ModelRegistry(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     monkeypatch.setattr(state, "session", lambda: "ann")
-    other, own = moment(fading(CAPTION, seed=1)), moment(pipe(CAPTION, seed=1))
+    other, own = history_item(fading(CAPTION, seed=1)), history_item(pipe(CAPTION, seed=1))
     assert "2 pictures" in save("sheet", own, other)["status"]
     assert state.chosen() == "tiny"
     private = replace(fading(CAPTION, seed=1).recipe, references=(("own:0123456789ab", 1.0),))
@@ -356,7 +356,7 @@ def tile(grid: str, number: int) -> str:
 
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4)
-    steps = list(diversity.vary_near(moment(out), 0.3, Steering()))
+    steps = list(diversity.vary_near(history_item(out), 0.3, Steering()))
     assert len(steps) == 10
     assert "Nine pictures" in steps[-1][2]
     assert 'class="md-score"' in str(steps[-1][0])

@@ -32,7 +32,7 @@ def walked(made: object) -> dict[str, Any]:
 
 
 def test_every_step_from_the_words_to_the_critic_is_there(pipe: MemoryDrivenPipeline) -> None:
-    under_way, first, second = inside.look(*QUERY)
+    under_way, first, second = inside.show(*QUERY)
     assert under_way[0] == gr.skip()
     assert "Looking inside the picture of seed 7" in under_way[2]
     steps = re.findall(r'role="tab" id="walk-(\w+)"', str(second[0]))
@@ -47,7 +47,7 @@ def test_every_step_from_the_words_to_the_critic_is_there(pipe: MemoryDrivenPipe
 
 
 def test_the_browser_is_given_v_and_what_each_module_makes_of_it(pipe: MemoryDrivenPipeline) -> None:
-    *_, (made, _, _) = inside.look(*QUERY)
+    *_, (made, _, _) = inside.show(*QUERY)
     numbers = walked(made)
     seen = look_inside(pipe, Request.of(CAPTION, "sentence-sentence", 1, 7))
     column = dict(map(tuple, numbers["v"][16 * 5 + 9]))
@@ -61,23 +61,23 @@ def test_the_browser_is_given_v_and_what_each_module_makes_of_it(pipe: MemoryDri
 
 
 def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> None:
-    *_, (made, _, _) = inside.look(*asking(k=3))
+    *_, (made, _, _) = inside.show(*asking(k=3))
     share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
     assert 0 < share < 1
     shown = f"shown over the image of No. 1, which weighs {percent(share)}."
     assert f"3 references took part, mixed into one v, {shown}" in str(made)
-    *_, (made, _, _) = inside.look(*QUERY)
+    *_, (made, _, _) = inside.show(*QUERY)
     assert "references took part" not in str(made)
 
 
 def test_without_memory_nothing_can_be_hidden() -> None:
-    _, (made, _, line) = inside.look(*asking(source="none"))
+    _, (made, _, line) = inside.show(*asking(source="none"))
     assert "nothing can be hidden" in str(made)
     assert 'role="alert"' not in line
 
 
 def test_without_words_an_example_is_walked_through(pipe: MemoryDrivenPipeline) -> None:
-    *_, (made, _, line) = inside.look(*EMPTY)
+    *_, (made, _, line) = inside.show(*EMPTY)
     assert f"<q>{read_examples(pipe)[0]}</q>" in str(made)
     assert 'role="alert"' not in line
 
@@ -94,7 +94,7 @@ def test_the_histogram_holds_every_item_and_marks_the_reference() -> None:
 
 def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:
     state.use(fading)
-    _, first, second, *strips = inside.look(*asking(memory=0.5))
+    _, first, second, *strips = inside.show(*asking(memory=0.5))
     assert len(walked(second[0])["fusions"]) == len(fading.resolutions) + 2
     assert "at 16 px" in str(first[0])
     assert [str(step[1]).count("data-share") for step in strips] == [1, 2, 3, 4, 5]
@@ -106,7 +106,7 @@ def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -
         wanted = image_uri(fading(CAPTION, seed=7, **options).images[0])
         shown = str(strips[-1][1]).split(f'data-share="{share}"')[1]
         assert shown.index(wanted) < shown.index("</li>")
-    *_, (_, none, _) = inside.look(*asking(source="none"))
+    *_, (_, none, _) = inside.show(*asking(source="none"))
     assert none == ""
 
 

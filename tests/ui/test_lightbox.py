@@ -14,7 +14,7 @@ from PIL import Image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
 from memdriven.ui.history import FAVOURITES, MOST, history
-from memdriven.ui.picture import moment
+from memdriven.ui.picture import history_item
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
@@ -142,11 +142,11 @@ def test_words_are_completed_by_keys_and_never_by_themselves(desk: Visitor) -> N
 
 
 def test_favourites_outlive_the_limit(pipe: MemoryDrivenPipeline) -> None:
-    one_moment = moment(pipe(CAPTION))
+    one = history_item(pipe(CAPTION))
 
     def numbered(number: int, **more: Any) -> Any:
-        recipe = dataclasses.replace(Recipe.from_json(one_moment["recipe"]), seeds=(number,)).to_json()
-        return {**one_moment, "recipe": recipe, **more}
+        recipe = dataclasses.replace(Recipe.from_json(one["recipe"]), seeds=(number,)).to_json()
+        return {**one, "recipe": recipe, **more}
 
     many = [*(numbered(number) for number in range(2, MOST + 9)), numbered(1, star=True)]
     assert history(many) == [*many[:MOST], many[-1]]

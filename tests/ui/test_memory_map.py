@@ -13,7 +13,7 @@ from memdriven.errors import MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
 from memdriven.ui import memory_map, references
-from memdriven.ui.picture import moment
+from memdriven.ui.picture import history_item
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -65,8 +65,8 @@ def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> 
     wanted = pipe(CAPTION, neighbours=["bird-04"], seed=7)
     assert base64.b64encode(wanted.png()).decode() in made["result"]
     assert made["result"] in made["chosen"]
-    assert (made["seed"], made["current"]) == ("7", moment(wanted))
-    assert made["memory"] == references.look(*QUERY[:6], made["steering"])[0]
+    assert (made["seed"], made["current"]) == ("7", history_item(wanted))
+    assert made["memory"] == references.show_references(*QUERY[:6], made["steering"])[0]
     again = memory_map.choose(Click("bird-04"), *asking(steering=made["steering"]))
     assert again["steering"].pins == ()
     assert "Released, and painted without it" in again["chosen"]

@@ -12,7 +12,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Variation
 from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture, state
 from memdriven.ui.html import image_uri
-from memdriven.ui.picture import moment
+from memdriven.ui.picture import history_item
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 from tests.ui.conftest import Visitor
@@ -45,7 +45,7 @@ def test_the_same_request_gives_the_same_pixels_on_every_tab(
     output = pipe.from_recipe(recipe)
     assert recipe.neighbours != pipe.retrieve(CAPTION).ids, "trying or a hand chose another"
     shown = image_uri(output.images[0])
-    current = moment(output)
+    current = history_item(output)
 
     def end(made: Any) -> str:
         *_, made = made

@@ -12,7 +12,7 @@ import pytest
 
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui.state import Shelf
+from memdriven.ui.state import ModelRegistry
 from tests.ui.conftest import Visitor
 
 FIRST_STAGE = '.md-result[data-complete="false"]'
@@ -92,9 +92,9 @@ def test_a_stopped_choice_of_a_model_is_none(
     visit: Callable[..., Visitor],
     gate: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
-    offered: Shelf,
+    offered: ModelRegistry,
 ) -> None:
-    page, other, load, held = desk.page, visit(), Shelf.get, threading.Event()
+    page, other, load, held = desk.page, visit(), ModelRegistry.get, threading.Event()
     desk.unfold()
 
     def choose() -> None:
@@ -112,12 +112,12 @@ def test_a_stopped_choice_of_a_model_is_none(
         stop(desk)
     still()
 
-    def slow(self: Shelf, name: str) -> MemoryDrivenPipeline:
+    def slow(self: ModelRegistry, name: str) -> MemoryDrivenPipeline:
         if name == "other":
             held.wait(120)
         return load(self, name)
 
-    monkeypatch.setattr(Shelf, "get", slow)
+    monkeypatch.setattr(ModelRegistry, "get", slow)
     choose()
     desk.wait_text("#status", "Opening other")
     stop(desk)

@@ -14,7 +14,7 @@ from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import query, state
-from memdriven.ui.state import RULES, Shelf, find_checkpoints, has_memory
+from memdriven.ui.state import RULES, ModelRegistry, find_checkpoints, has_memory
 
 
 def test_kept_seed_is_read_and_a_free_one_is_drawn() -> None:
@@ -45,7 +45,7 @@ def test_the_two_choices_reach_every_strategy(pipe: MemoryDrivenPipeline) -> Non
 def test_loaded_model_is_shared_with_its_common_words(
     pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "_shelf", [])
+    monkeypatch.setattr(state, "_registry", [])
     with pytest.raises(CheckpointError, match="loaded"):
         state.pipeline()
     assert state.common_words() == frozenset()
@@ -82,40 +82,40 @@ def test_checkpoints_beside_the_chosen_ones_are_found(two: Path) -> None:
 
 
 def test_one_model_at_a_time_is_in_memory(two: Path) -> None:
-    shelf = Shelf(find_checkpoints([two / "first"]), "cpu")
-    held = weakref.ref(shelf.get("first"))
-    assert shelf.get("first") is held()
-    assert shelf.get("second").checkpoint.name == "second"
+    registry = ModelRegistry(find_checkpoints([two / "first"]), "cpu")
+    held = weakref.ref(registry.get("first"))
+    assert registry.get("first") is held()
+    assert registry.get("second").checkpoint.name == "second"
     gc.collect()
     assert held() is None
 
 
 def test_a_model_that_a_long_call_holds_is_not_opened_again(two: Path) -> None:
-    shelf = Shelf(find_checkpoints([two / "first"]), "cpu")
-    long = shelf.get("first")
-    second = weakref.ref(shelf.get("second"))
-    assert shelf.get("first") is long
-    assert shelf.get("second") is second()
+    registry = ModelRegistry(find_checkpoints([two / "first"]), "cpu")
+    long = registry.get("first")
+    second = weakref.ref(registry.get("second"))
+    assert registry.get("first") is long
+    assert registry.get("second") is second()
     del long
     gc.collect()
-    assert shelf.get("first").checkpoint.name == "first"
+    assert registry.get("first").checkpoint.name == "first"
     gc.collect()
     assert second() is None
 
 
 def test_what_cannot_be_opened_is_explained_and_changes_nothing(two: Path) -> None:
-    shelf = Shelf(find_checkpoints([two / "first"]), "cpu")
-    first = shelf.get("first")
+    registry = ModelRegistry(find_checkpoints([two / "first"]), "cpu")
+    first = registry.get("first")
     with pytest.raises(BankError, match="build-memory"):
-        shelf.get("unbuilt")
+        registry.get("unbuilt")
     for name in ("../first", "none", ""):
         with pytest.raises(CheckpointError):
-            shelf.get(name)
-    assert shelf.get("first") is first
+            registry.get(name)
+    assert registry.get("first") is first
 
 
 def test_each_visitor_has_a_choice_of_their_own(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
+    state.use(ModelRegistry(find_checkpoints([two / "first"]), "cpu"))
     visitor = ["ann"]
     monkeypatch.setattr(state, "session", lambda: visitor[0])
     *_, last = query.switch("second")
@@ -133,7 +133,7 @@ def test_each_visitor_has_a_choice_of_their_own(two: Path, monkeypatch: pytest.M
 def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
     tiny_checkpoint: Path, fading_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    state.use(ModelRegistry(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     monkeypatch.setattr(state, "session", lambda: "ann")
     assert not state.offers_memory()
     for name, shown in (("fading", True), ("tiny", False)):
@@ -146,21 +146,21 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
 
 
 def test_choices_are_what_opens(two: Path, pipe: MemoryDrivenPipeline) -> None:
-    state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
+    state.use(ModelRegistry(find_checkpoints([two / "first"]), "cpu"))
     assert list(query.choices()) == ["first", "second"]
     state.use(pipe)
-    assert state.shelf().default == pipe.checkpoint.name
+    assert state.registry().default == pipe.checkpoint.name
 
 
 def test_two_folders_of_one_name_are_both_offered(two: Path, tmp_path: Path) -> None:
     """As runs/a/checkpoint and runs/b/checkpoint are."""
     for run, source in (("a", "first"), ("b", "second")):
         shutil.copytree(two / source, tmp_path / run / "checkpoint")
-    shelf = Shelf(find_checkpoints([tmp_path / "a/checkpoint", tmp_path / "b/checkpoint"]), "cpu")
-    assert list(shelf.folders) == ["a", "b"], "named after their runs"
-    opened = shelf.get("b")
+    registry = ModelRegistry(find_checkpoints([tmp_path / "a/checkpoint", tmp_path / "b/checkpoint"]), "cpu")
+    assert list(registry.folders) == ["a", "b"], "named after their runs"
+    opened = registry.get("b")
     assert opened.checkpoint.path == tmp_path / "b/checkpoint"
-    shelf.put(opened)
-    assert shelf.get("b") is opened
-    assert shelf.get("a").checkpoint.path == tmp_path / "a/checkpoint"
-    assert list(Shelf([tmp_path / "a/x", tmp_path / "b/x"]).folders) == ["x", "b/x"]
+    registry.put(opened)
+    assert registry.get("b") is opened
+    assert registry.get("a").checkpoint.path == tmp_path / "a/checkpoint"
+    assert list(ModelRegistry([tmp_path / "a/x", tmp_path / "b/x"]).folders) == ["x", "b/x"]

@@ -13,7 +13,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
 from memdriven.ui import references, steering
 from memdriven.ui.references import memory_panel
-from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, own_panel
+from memdriven.ui.steering import MAX_FACTOR, MAX_IMAGES, MAX_MASKS, MAX_PINS, Steering, own_panel
 from tests.pipeline.test_own_image import FakeNetwork
 
 CAPTION = "a small red bird with black wings"
@@ -97,20 +97,20 @@ def test_only_this_leaves_one_and_more_like_this_follows_the_image(pipe: MemoryD
 
 
 def test_release_keeps_only_own_images() -> None:
-    busy = Steering().welcome(guest()).pin("bird-01").mask("bird-02").weigh("bird-03", 2)
-    assert busy.release() == Steering(guests=busy.guests)
+    busy = Steering().add_image(guest()).pin("bird-01").mask("bird-02").weigh("bird-03", 2)
+    assert busy.release() == Steering(images=busy.images)
     assert not busy.release().active
 
 
 def test_own_images_come_pinned_and_can_be_forgotten() -> None:
-    come = Steering().welcome(guest())
+    come = Steering().add_image(guest())
     assert come.pins == ("own:a",)
-    assert come.welcome(guest()) == come
-    assert come.dismiss("own:a") == Steering()
-    for number in range(MAX_GUESTS - 1):
-        come = come.welcome(guest(f"own:{number}x"))
+    assert come.add_image(guest()) == come
+    assert come.remove_image("own:a") == Steering()
+    for number in range(MAX_IMAGES - 1):
+        come = come.add_image(guest(f"own:{number}x"))
     with pytest.raises(RetrievalError, match="own images"):
-        come.welcome(guest("own:last"))
+        come.add_image(guest("own:last"))
 
 
 def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDrivenPipeline) -> None:
@@ -195,7 +195,7 @@ def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> N
     assert f'alt="{caption}"' in said, "what is excluded is seen, and no id"
     assert "Excluded: bird-02" not in said
     assert "md-steered" not in memory_panel(line.retrieval, (), Steering())
-    assert own_panel(Steering().welcome(guest())).count("<img") == 1
+    assert own_panel(Steering().add_image(guest())).count("<img") == 1
 
 
 def test_what_own_images_need_is_said_and_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
