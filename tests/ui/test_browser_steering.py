@@ -136,7 +136,7 @@ def test_own_image_is_pinned_for_this_tab_alone(
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
     page.set_input_files("#own input[type=file]", refused)
-    visitor.wait_text("#status", "another kind of file")
+    visitor.wait_text("#status", "an SVG drawing")
     buffer = io.BytesIO()
     Image.effect_noise((320, 200), 70).convert("RGB").save(buffer, "JPEG")
     page.set_input_files("#own input[type=file]", as_file(buffer.getvalue(), "x.jpg", "image/jpeg"))
