@@ -128,6 +128,9 @@ class GeneratorConfig:
     noise_code: OptionalWidth = 0
     """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
     light, unnamed plumage) is z's; 0 for none [ours]."""
+    z_asks: bool = False
+    """Tell G the place and plumage that z asks for as if the caption named them, where it does not (Aviary:
+    `memdriven.aviary.wishes`); wants `attribute_dim` [ours]."""
     first_rank: OptionalWidth = 0
     """Rank of the first stage's linear layer, the largest part of a small generator; 0 for full [ours]."""
     guidance: Annotated[float, Range(0, MAX_GUIDANCE)] = 0.0

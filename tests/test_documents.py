@@ -290,19 +290,64 @@ def test_every_figure_by_which_a_setting_is_chosen_is_that_of_its_row(
             compare(cell, measured[ROWS.get(row, row), metric], metric, f"{section}, {name}")
 
 
-@pytest.mark.parametrize("checkpoint", ["birds", "flowers"])
-def test_a_cards_sentences_give_the_figures_of_its_rows(checkpoint: str) -> None:
-    measured = measured_of(checkpoint)
-    card = (ROOT / "checkpoints" / checkpoint / "README.md").read_text(encoding="utf-8")
-    figures = {
-        r"([\d.]+) times as far from photographs": measured["model", "fid_vgg"] / measured["real", "fid_vgg"],
-        r"floor of few pictures, ([\d.]+) times": measured["model", "kid_vgg"] / measured["real", "kid_vgg"],
-        r"\(([\d.]+) on real photographs": measured["real", "r_precision"],
-        r"six seeds lie ([\d.]+) apart": measured["model", "diversity"],
-    }
-    for sentence, value in figures.items():
-        (number,) = re.findall(sentence, card)
-        assert f"{value:.1f}" == number, sentence
+PHOTOGRAPHS = {
+    r"(\d+\.?\d*) times as far from photographs": "model fid_vgg / real fid_vgg",
+    r"floor of few pictures, (\d+\.?\d*) times": "model kid_vgg / real kid_vgg",
+    r"\((\d+\.?\d*) on real photographs": "real r_precision",
+    r"six seeds lie (\d+\.?\d*) apart": "model diversity",
+}
+SENTENCES = {
+    "checkpoints/birds/README.md": PHOTOGRAPHS,
+    "checkpoints/flowers/README.md": PHOTOGRAPHS,
+    "README.md": {
+        r"whose z alone differ lie (\d+\.?\d*) apart": "model diversity_z",
+        r"all that a seed draws: (\d+\.?\d*);": "model diversity_seed",
+        r"backgrounds are spread by (\d+\.?\d*) bits": "model background_entropy",
+        r"is kept in (\d+) of 100 pictures": "100 model background_obeyed_named",
+    },
+    "checkpoints/aviary/README.md": {
+        r"(\d+\.?\d*) % of the asked colours are there": "100 model asked_colours",
+        r"themselves; (\d+\.?\d*) % with the best of eight": "100 best-of-8 asked_colours",
+        r"best of eight, where real renders have (\d+\.?\d*)": "100 real asked_colours",
+        r"best of eight \*retrieved images\* have (\d+\.?\d*)": "100 retrieved-best-of-8 asked_colours",
+        r"\(`part_colours`\), it is (\d+\.?\d*) %": "100 model part_colours",
+        r"%, (\d+\.?\d*) with eight, [\d.]+ for": "100 best-of-8 part_colours",
+        r"with eight, (\d+\.?\d*) for the best of eight retrieved": "100 retrieved-best-of-8 part_colours",
+        r"retrieved images and (\d+\.?\d*) for real renders": "100 real part_colours",
+        r"mirror and window held, lie (\d+\.?\d*) apart": "model diversity_z",
+        r"all that a seed draws (\d+\.?\d*)[;:)]": "model diversity_seed",
+        r"backgrounds spread by (\d+\.?\d*) bits": "model background_entropy",
+        r"names none, (\d+\.?\d*) where it names one": "model background_entropy_named",
+        r"where it names one \(obeyed (\d+) %\)": "100 model background_obeyed_named",
+        r"(\d+\.?\d*) where the memory shows another place": "model background_entropy_conflicting",
+        r"than the caption's \(obeyed (\d+) %\)": "100 model background_obeyed_conflicting",
+        r"one that z asks for in (\d+) %": "100 model background_of_z",
+        r"they are (\d+\.?\d*) times as far from real": "model fid_vgg / real fid_vgg",
+        r"other real renders are \((\d+\.?\d*) with eight\)": "best-of-8 fid_vgg / real fid_vgg",
+        r"which has no floor, (\d+) times": "model kid_vgg / real kid_vgg",
+        r"from its own memory than (\d+) % of": "model copy_neighbour_percentile",
+        r"from every training image than (\d+) %": "model copy_nearest_percentile",
+    },
+}
+"""What sentences say of rows of results.jsonl: ROW METRIC, in per cent after 100, or one over another."""
+
+
+@pytest.mark.parametrize("document", SENTENCES)
+def test_sentences_give_the_figures_of_their_rows(document: str) -> None:
+    measured = measured_of(RESULTS[document])
+    text = (ROOT / document).read_text(encoding="utf-8")
+
+    def value_of(told: str) -> float:
+        if " / " in told:
+            above, below = told.split(" / ")
+            return value_of(above) / value_of(below)
+        *times, row, metric = told.split()
+        return measured[row, metric] * (float(times[0]) if times else 1)
+
+    for sentence, told in SENTENCES[document].items():
+        (number,) = re.findall(sentence, text)
+        decimals = len(number.partition(".")[2])
+        assert f"{value_of(told):.{decimals}f}" == number, sentence
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)

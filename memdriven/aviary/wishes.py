@@ -11,9 +11,13 @@ z is drawn first, and says what neither settles. The first `NUMBERS` of it mean
     z2        which of that background's settings, from dark to bright
     z3, z4    the sun's height; the side that it stands on and how far (the sign of z4 is left or right)
     z5, z6    brightness, warmth
-    z7, z8    a colour for the upper parts: the angle, on a circle of the fourteen
-    z9, z10   a colour for the lower parts
-    z11..z18  crown, head, throat, breast, belly, back, wing, tail: beyond a threshold it takes that colour
+    z7, z8    the colour of crown and head: the angle, on a circle of the fourteen, where (z7, z8) is long
+    z9, z10   the same for throat, breast and belly
+    z11, z12  for back and wing
+    z13, z14  for the tail
+
+An angle and a length for each group, and no number that only counts together with others: what each number
+does by itself is what a generator learns first.
 """
 
 from __future__ import annotations
@@ -45,18 +49,21 @@ OTHER_COLOURS = 0.8
 """Share of a noise's captions about a bird of other colours; the rest describe the remembered one."""
 PLACE_NAMED = 0.4
 """Share of a noise's captions that name a background, any of those where the bird can be."""
-UNNAMED = 0.25
+UNNAMED = 0.4
 """Share of the parts that no word names which take a colour of z's."""
 HOSTS = {"wing_bars": "wing", "eye_ring": "head", "eye_stripe": "head", "pattern": "breast"}
 """Where a marking would be that the bird does not have."""
-NUMBERS = 20
+NUMBERS = 15
 """How many numbers of z an item records."""
 PLACES = ("foliage", "grass", "sand", "dusk", "rock", "snow", "sky", "water")
 COLOUR_CIRCLE = (
     *("red", "orange", "yellow", "olive", "green", "blue", "purple"),
     *("black", "brown", "rufous", "buff", "grey", "white", "pink"),
 )
-UPPER = ("crown", "head", "back", "wing", "tail")
+GROUPS = {7: ("crown", "head"), 9: ("throat", "breast", "belly"), 11: ("back", "wing"), 13: ("tail",)}
+"""The first of two numbers of z, and the parts whose colour they ask for."""
+STEEP = 12.0
+"""How sharply one value gives way to the next, a unit of length or a value's part of a circle."""
 _NORMAL = NormalDist()
 
 
@@ -113,13 +120,9 @@ def resetting(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wis
         setting=_lit(settings[int(_share(z[2]) * len(settings))], z[5], z[6]),
     )
 
-    unused = {19}
+    unused = {first + i for first, parts in GROUPS.items() if set(parts) <= names.keys() for i in (0, 1)}
     if "background" in names or len(options) == 1:
         unused |= {0, 1}
-    for first, upper in ((7, True), (9, False)):
-        if not any((part in UPPER) == upper for part in taken):
-            unused |= {first, first + 1}
-    unused |= {n for n, part in enumerate(PLUMAGE, start=11) if part in names}
     return Wish(caption, names, specimen, tuple(None if n in unused else z[n] for n in range(NUMBERS)))
 
 
@@ -155,13 +158,38 @@ def _wear(spec: BirdSpec, names: dict[str, str], rng: random.Random) -> BirdSpec
 
 def background(z0: float, z1: float, options: Sequence[str]) -> str:
     """Of the possible backgrounds, the one nearest to the angle of (z0, z1) on the circle of `PLACES`."""
-    at = _turn(z0, z1) * len(PLACES)
+    near = _nearness(z0, z1, PLACES, options)
+    return max(near, key=near.__getitem__)
 
-    def away(place: str) -> float:
-        distance = abs(at - PLACES.index(place) - 0.5)
-        return min(distance, len(PLACES) - distance)
 
-    return min(options, key=away)
+def asked(z: Sequence[float], options: Sequence[str]) -> dict[str, dict[str, float]]:
+    """How far z asks for each value of place and plumage: attribute -> value -> weight, at most 1 in all.
+
+    What is rendered is the value of the most weight, if that of them all is over a half; between two of
+    them weights pass smoothly from one to the other, so that a walk through z does not jump.
+
+    Args:
+        z: at least its first `NUMBERS`.
+        options: the backgrounds in which the remembered bird can be.
+    """
+    found = {"background": _nearness(z[0], z[1], PLACES, options)}
+    length = math.sqrt(-2 * math.log(UNNAMED))
+    for first, parts in GROUPS.items():
+        a, b = z[first : first + 2]
+        taken = 1 / (1 + math.exp(-STEEP * (math.hypot(a, b) - length)))
+        near = _nearness(a, b, COLOUR_CIRCLE, COLOUR_CIRCLE)
+        weights = {colour: taken * weight for colour, weight in near.items()}
+        found |= dict.fromkeys(parts, weights)
+    return found
+
+
+def _nearness(a: float, b: float, circle: Sequence[str], options: Sequence[str]) -> dict[str, float]:
+    """How near the angle of (a, b) is to each option's eighth (or fourteenth) of a circle; 1 in all."""
+    at = _turn(a, b) * len(circle)
+    apart = {option: abs(at - circle.index(option) - 0.5) for option in options}
+    nearest = {o: math.exp(-STEEP * min(d, len(circle) - d)) for o, d in apart.items()}
+    total = sum(nearest.values())
+    return {option: weight / total for option, weight in nearest.items()}
 
 
 def _plumage_asked(z: Sequence[float], names: dict[str, str]) -> dict[str, str]:
@@ -169,13 +197,12 @@ def _plumage_asked(z: Sequence[float], names: dict[str, str]) -> dict[str, str]:
 
     A marking that the caption names stays readable: its part takes no colour near the marking's.
     """
-    threshold = _NORMAL.inv_cdf(1 - UNNAMED)
-    taken = {}
-    for number, part in enumerate(PLUMAGE, start=11):
-        first = 7 if part in UPPER else 9
-        colour = COLOUR_CIRCLE[int(_turn(z[first], z[first + 1]) * len(COLOUR_CIRCLE))]
+    taken, wanted = {}, asked(z, PLACES)
+    for part in PLUMAGE:
+        colour = max(wanted[part], key=wanted[part].__getitem__)
         markings = [names[marking] for marking, host in HOSTS.items() if host == part and marking in names]
-        if part not in names and z[number] > threshold and all(contrast(colour, m) for m in markings):
+        clear = all(contrast(colour, marking) for marking in markings)
+        if part not in names and sum(wanted[part].values()) > 0.5 and clear:
             taken[part] = colour
     return taken
 

@@ -107,6 +107,18 @@ def reading_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
 
+def completed(named: Tensor, asked: Tensor) -> Tensor:
+    """Return what captions name (b, attributes x values), and labels (b, attributes) where they are silent.
+
+        p'(y_i = v) = p(y_i = v) + (1 - sum_v p(y_i = v)) [v = label i]
+
+    So words win over what is asked beside them; `IGNORED` asks nothing.
+    """
+    probs = named.view(*asked.shape, -1)
+    label = F.one_hot(asked.clamp(min=0), probs.shape[2]) * (asked != IGNORED)[..., None]
+    return (probs + (1 - probs.sum(2, keepdim=True)).clamp(min=0) * label).flatten(1)
+
+
 def agreement(named: Tensor, shown: Tensor) -> Tensor:
     """Return how far pictures show what a caption names (n,).
 

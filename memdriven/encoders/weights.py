@@ -50,15 +50,25 @@ def write_weights(
     *,
     packed: bool = False,
 ) -> None:
-    """Write a module's weights, or some parts', as float16 (or packed) safetensors, atomically."""
+    """Write a module's weights, or some parts', as float16 (or packed) safetensors, atomically.
+
+    What float16 cannot hold, such as a large variance of v, is written as float32.
+    """
     below = tuple(f"{part}." for part in parts)
     halves = {
-        key: value.detach().half().cpu().contiguous()
+        key: _stored(value)
         for key, value in float_entries(module).items()
         if not parts or key.startswith(below)
     }
-    _require_finite(halves, "float16 numbers", str(path), "train again from the last good state")
+    _require_finite(halves, "numbers", str(path), "train again from the last good state")
     atomic_write_bytes(path, save(pack(halves) if packed else halves, metadata=dict(metadata)))
+
+
+def _stored(value: Tensor) -> Tensor:
+    """Return numbers as they are written: float16, or float32 where one is too large for that."""
+    value = value.detach().contiguous().cpu()
+    half = value.half()
+    return value.float() if (half.isinf() & value.isfinite()).any() else half
 
 
 def pack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -108,9 +118,9 @@ def load_weights(
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Return 16 hexadecimal digits that name a module's float16 weights, saved or not."""
+    """Return 16 hexadecimal digits that name a module's weights as they are written, saved or not."""
     digest = hashlib.sha256()
     for key, value in float_entries(module).items():
         digest.update(f"{key}{tuple(value.shape)}".encode())
-        digest.update(value.detach().half().contiguous().cpu().numpy().tobytes())
+        digest.update(_stored(value).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -1,23 +1,30 @@
-"""Guidance by the references' captions: subtract their embedding from the caption's [ours].
+"""What G is told beside the caption [ours]: not what the references' captions say, but what z asks.
 
     t' = t + w (t - t_m)
+    a' = a + (1 - |a|) g(z)           of each attribute that G reads
 
 t is the text that G reads (the sentence, the mean word and the attribute vector), t_m the mean of the
 same over the captions of the references. A generator trained on a reconstruction loss does less than it
 is asked wherever it is unsure, so that a reference's colours shine through; w exaggerates what the words
 change, and leaves alone what they share with the reference. It is to a reference what classifier-free
 guidance (Ho & Salimans 2022) is to noise, but costs no second pass.
+
+a is what the caption names of an attribute, as probabilities of its values, g(z) the values that z asks
+for (`generator.z_asks`): whatever words leave open is z's, and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from memdriven.aviary.species import BACKGROUNDS, possible_places
+from memdriven.aviary.wishes import NUMBERS, asked
+from memdriven.aviary.world import PLANS
 from memdriven.checkpoint import Checkpoint
 from memdriven.encoders.text import TextFeatures
 from memdriven.memory.bank import MemoryBank
@@ -76,3 +83,28 @@ class Guidance:
         words = text.words + shift[d : 2 * d] * text.mask[..., None]
         named = None if text.attributes is None else text.attributes + shift[2 * d :]
         return TextCondition.of(TextFeatures(words, text.sentence + shift[:d], text.mask, named))
+
+    def with_asks(self, told: Tensor, named: Tensor, z: Tensor, record: Mapping[str, Any]) -> Tensor:
+        """Return a text condition (1, d + n) with what z (1, z_dim) asks for where the caption is silent.
+
+        Args:
+            told: what G would read without.
+            named: what the caption names (1, n), not guided.
+            z: of one picture.
+            record: the attributes of the bird that is remembered, whose pose leaves some places open.
+        """
+        attributes, wanted = self.checkpoint.attributes, asked(z[0, :NUMBERS].tolist(), places(record))
+        values = attributes.values if attributes else {}
+        weights = named.new_zeros(len(values), named.shape[1] // len(values))
+        for row, (attribute, known) in enumerate(values.items()):
+            for value, weight in wanted.get(attribute, {}).items():
+                weights[row, known.index(value)] = weight
+        silent = (1 - named.view(weights.shape).sum(1, keepdim=True)).clamp(min=0)
+        added = (silent * weights).view(1, -1)
+        return torch.cat([told[:, : -added.shape[1]], told[:, -added.shape[1] :] + added], dim=1)
+
+
+def places(record: Mapping[str, Any]) -> Sequence[str]:
+    """Return the backgrounds that a remembered bird's pose leaves open, all where nothing is known of it."""
+    plan, pose = record.get("body_plan"), record.get("pose")
+    return possible_places(plan, pose) if plan in PLANS and pose is not None else BACKGROUNDS

@@ -11,15 +11,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.data.prepared import PreparedDataset, load_images
+from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.data.vocabulary import IGNORED, label_ids
 from memdriven.encoders.damsm import TrainedDamsm
-from memdriven.encoders.readers import reader_of
+from memdriven.encoders.readers import completed, reader_of
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
@@ -54,7 +56,7 @@ class Batch:
     z: Tensor
     epsilon: Tensor
     labels: Tensor | None = None
-    """(b, attributes) what the captions name, for the attribute loss."""
+    """(b, attributes) what the attribute loss asks for: what captions name, and what z alone asks."""
     pixel_weights: Tensor | None = None
     """(b, 1, s, s) weight of each pixel in the reconstruction loss, with `loss.change_weight`."""
     crop: Crop | None = None
@@ -148,6 +150,7 @@ class GanData:
         first = {name: i for i, name in enumerate(needed[: self.featured])}
         self.painted_from = torch.tensor([first.get(name, i) for i, name in enumerate(needed)])
         """(n,) the image whose features each image is painted from to begin with."""
+        self.named_memories = {item.id: item for item in self.items[: self.featured]}
         self.features, self.feature_scale = store.load_all(progress=progress)
         if self.device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
             self.images, self.features = self.images.to(self.device), self.features.to(self.device)
@@ -166,6 +169,10 @@ class GanData:
         reader = reader_of(trained.attributes) if config.generator.attribute_dim else None
         named = trained.attributes.values if trained.attributes and config.loss.attribute_weight else None
         self.captions = EmbeddedCaptions(self.items, trained, named, reader=reader, progress=progress)
+        self.asked = (
+            None if reader is None else label_ids([*map(self.asked_of, self.items)], reader.attributes)
+        )
+        """(n, attributes) what z alone asks of each image."""
         known = self.captions.owner < self.featured
         self.owner, self.keys = self.captions.owner[known], F.normalize(self.captions.sentences[known], dim=1)
         content = repr([(item.id, tuple(item.captions)) for item in self.items])
@@ -182,7 +189,7 @@ class GanData:
     def batch(self, step: int, world: World | None = None) -> Batch:
         """Return this process's part of the batch of a step."""
         pick = self.pick(step).part(world or World())
-        text = self.captions.text(pick.caption)
+        text = self.text_of(pick)
         sources, shares = self.sources(pick, text.sentence)
         images = self.images_of(pick.index, pick)
         crop = Crop(self._there(pick.corners), self.square) if 2 * self.square < self.size else None
@@ -191,7 +198,6 @@ class GanData:
             before = self.images_of(self.painted_from[pick.index], pick)
             weights = 1 + self.config.loss.change_weight * changed(before, images)
             weights = weights if crop is None else crop.scaled(2).cut(weights)
-        labels = self.captions.labels
         return Batch(
             images=pyramid(images, self.config.generator.stages),
             text=text,
@@ -200,7 +206,7 @@ class GanData:
             class_ids=None if self.class_ids is None else self._there(self.class_ids[pick.index]),
             z=self._there(self.z_of(pick)),
             epsilon=self._there(pick.epsilon),
-            labels=None if labels is None else self._there(labels[pick.caption]),
+            labels=self.labels_of(pick),
             pixel_weights=weights,
             crop=crop,
         )
@@ -311,6 +317,30 @@ class GanData:
             turned = pick.views[:, 3] > 0
             z[turned, SUN_SIDE] = -z[turned, SUN_SIDE]
         return z
+
+    def asked_of(self, item: Item) -> dict[str, Any]:
+        """Return what z alone asks of an image: where it is not as its memory is, and no caption says so."""
+        memory = self.named_memories.get(item.memory) if item.noise else None
+        if memory is None:
+            return {}
+        told = {name for each in item.caption_attributes for name in each}
+        return {k: v for k, v in item.attributes.items() if v != memory.attributes[k] and k not in told}
+
+    def text_of(self, pick: Pick) -> TextFeatures:
+        """Return the captions' features; where z asks for something, G is told so as if they named it."""
+        text = self.captions.text(pick.caption)
+        if self.asked is None or text.attributes is None:
+            return text
+        return text._replace(attributes=completed(text.attributes, self._there(self.asked[pick.index])))
+
+    def labels_of(self, pick: Pick) -> Tensor | None:
+        """Return what the attribute loss asks for (b, attributes): what words name, else what z asks."""
+        if self.captions.labels is None:
+            return None
+        labels = self.captions.labels[pick.caption]
+        if self.asked is not None:
+            labels = torch.where(labels == IGNORED, self.asked[pick.index], labels)
+        return self._there(labels)
 
     def _there(self, tensor: Tensor) -> Tensor:
         """Move a tensor to the networks' device, beside the step that is still running there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -22,7 +23,16 @@ from memdriven.aviary.species import (
     possible_places,
     sample_bird,
 )
-from memdriven.aviary.wishes import NUMBERS, background, recolouring, resetting
+from memdriven.aviary.wishes import (
+    COLOUR_CIRCLE,
+    GROUPS,
+    NUMBERS,
+    PLACES,
+    asked,
+    background,
+    recolouring,
+    resetting,
+)
 from memdriven.aviary.world import SETTINGS
 
 SEEN = [*PLUMAGE, "beak_color", "beak_shape", "size", "body_plan", "pose", "background"]
@@ -86,15 +96,18 @@ def test_the_bird_keeps_its_kind_build_and_pose_and_its_unnamed_parts_change_by_
         kept = ("azimuth", "elevation", "noise", "fill", "shift", "flap", "head_yaw", "plump")
         assert all(getattr(after, one) == getattr(bird, one) for one in kept)
         assert len(made.noise) == NUMBERS
-        for number, part in enumerate(PLUMAGE, start=11):
-            if part in made.names:
-                assert made.noise[number] is None
-            elif (made.noise[number] or 0) < 0.6744:  # a quarter of all noise lies above
-                assert after.attributes[part] == bird.attributes[part]
-            else:
-                changed += 1
-            parts += part not in made.names
-    assert changed / parts == pytest.approx(0.25, abs=0.03)
+        for first, group in GROUPS.items():
+            unnamed = [part for part in group if part not in made.names]
+            a, b = made.noise[first : first + 2]
+            assert (a is None) == (b is None) == (not unnamed)
+            colours = {after.attributes[part] for part in unnamed}
+            if unnamed and math.hypot(a or 0, b or 0) < 1.3537:  # six tenths of all pairs are shorter
+                assert colours == {bird.attributes[part] for part in unnamed}
+            elif unnamed:
+                assert len(colours) == 1, "one colour for all of a group that is not named"
+                changed += len(unnamed)
+            parts += len(unnamed)
+    assert changed / parts == pytest.approx(0.4, abs=0.04)
 
 
 def test_a_named_background_is_obeyed_and_then_z_does_not_choose_it() -> None:
@@ -167,3 +180,23 @@ def test_another_place_changes_pixels_and_none_of_the_birds_outline() -> None:
     assert all(
         (pictures[i].int() - pictures[j].int()).abs().float().mean() > 8 for i in range(4) for j in range(i)
     )
+
+
+def test_what_z_asks_passes_smoothly_and_is_what_is_rendered() -> None:
+    turns = torch.linspace(0, 2 * math.pi, 2001).tolist()
+    for length, taken in ((0.5, 0.0), (2.5, 1.0)):
+        before: dict[str, dict[str, float]] = {}
+        for turn in turns:
+            z = [length * math.cos(turn), length * math.sin(turn)] * 8
+            found = asked(z, PLACES)
+            assert sum(found["background"].values()) == pytest.approx(1.0)
+            assert max(found["background"], key=found["background"].get) == background(z[0], z[1], PLACES)
+            for parts in GROUPS.values():
+                # The odd numbers begin a pair: its angle is turned by a quarter.
+                assert sum(found[parts[0]].values()) == pytest.approx(taken, abs=0.01)
+            for name, weights in before.items():
+                assert all(abs(found[name][value] - weight) < 0.2 for value, weight in weights.items())
+            before = found
+    only = asked([0.0] * NUMBERS, ("water",))["background"]
+    assert only == {"water": 1.0}
+    assert set(before["wing"]) == set(COLOUR_CIRCLE)

@@ -220,8 +220,8 @@ def test_damaged_foreign_and_mixed_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="one and the same"):
         load_damsm(folder)
     with torch.no_grad():
-        damsm.heads.spread[0] = 1e6
-    with pytest.raises(CheckpointError, match="finite float16"):
+        damsm.heads.spread[0] = float("inf")
+    with pytest.raises(CheckpointError, match="finite numbers"):
         write_weights(folder / "damsm.safetensors", damsm, {})
     (folder / "config.json").write_text('{"schema": "other/1"}')
     with pytest.raises(CheckpointError, match="other/1"):

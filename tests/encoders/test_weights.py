@@ -1,8 +1,30 @@
-"""Packed weights come back within what eight bits a row can say."""
+"""Weights come back within what float16, or eight bits a row, can say."""
 
+from pathlib import Path
+
+import pytest
 import torch
+from safetensors.torch import load_file
 
-from memdriven.encoders.weights import SCALE, pack, unpack
+from memdriven.encoders.weights import SCALE, pack, unpack, weights_hash, write_weights
+from memdriven.errors import CheckpointError
+
+
+def test_what_float16_cannot_hold_is_kept_and_counts(tmp_path: Path) -> None:
+    """The variance of a memory's features may be over 65,504; a training must not end in an error for it."""
+    norm = torch.nn.BatchNorm2d(3)
+    before = weights_hash(norm)
+    norm.running_var.copy_(torch.tensor([1.0, 71_330.0, 90_000.0]))
+    write_weights(tmp_path / "a.safetensors", norm, {})
+    found = load_file(tmp_path / "a.safetensors")
+    assert torch.equal(found["running_var"], norm.running_var)
+    assert found["weight"].dtype == torch.float16
+    large = weights_hash(norm)
+    norm.running_var[2] = 80_000.0
+    assert len({before, large, weights_hash(norm)}) == 3
+    norm.running_var[2] = float("inf")
+    with pytest.raises(CheckpointError, match="finite numbers in running_var"):
+        write_weights(tmp_path / "b.safetensors", norm, {})
 
 
 def test_packed_weights_are_within_half_a_level_of_their_rows() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import ConfigError
+from memdriven.pipeline import guidance
 from memdriven.pipeline.guidance import Guidance
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -111,3 +112,31 @@ def test_a_choice_among_references_is_guided_too(pipe: MemoryDrivenPipeline) -> 
 def test_refused_strengths(pipe: MemoryDrivenPipeline, wrong: object) -> None:
     with pytest.raises(ConfigError, match="guidance"):
         pipe(CAPTION, seed=1, guidance=wrong)  # type: ignore[arg-type]
+
+
+def test_what_z_asks_is_told_where_the_caption_is_silent(
+    fading: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attribute is asked for by half, another is unknown to z; places are those of the memory."""
+    attributes, places = fading.checkpoint.attributes, []
+    assert attributes is not None
+    first = next(iter(attributes.values))
+    value = attributes.values[first][1]
+
+    def wishes(z: list[float], options: tuple[str, ...]) -> dict[str, dict[str, float]]:
+        places.append(options)
+        return {first: {value: 0.5}}
+
+    monkeypatch.setattr(guidance, "asked", wishes)
+    prepared = fading.prepare(Request(caption=CAPTION, k=1, guidance=1.5))
+    told, named = prepared.text.condition, prepared.asked.attributes
+    assert named is not None
+    z = torch.randn(1, fading.config.generator.z_dim)
+    found = fading.guidance.with_asks(told, named, z, {"body_plan": "duck", "pose": "swimming"})
+    rows = named.view(len(attributes.values), -1)
+    added = (found - told)[0, -named.shape[1] :].view(rows.shape)
+    torch.testing.assert_close(added[0, 1], 0.5 * (1 - rows[0].sum()))
+    assert (added != 0).sum() == 1
+    assert torch.equal(found[:, : -named.shape[1]], told[:, : -named.shape[1]])
+    fading.guidance.with_asks(told, named, z, {})
+    assert places == [("water",), guidance.BACKGROUNDS]

@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
+from memdriven.data.prepared import Item
+from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.readers import FILE, AttributeHead, Attributes, load_attributes, save_attributes
 from memdriven.errors import CheckpointError, TrainingError
@@ -18,6 +20,7 @@ from memdriven.training.aux_losses import Teachers, text_losses
 from memdriven.training.damsm_further import PixelSettings, train_pixels
 from memdriven.training.distributed import Chance
 from tests.training.small_gan import CONFIG, data, run, steady_clock, train_settings
+from tests.training.test_data import rewritten
 
 
 def weighted(**changes: object) -> object:
@@ -100,6 +103,50 @@ def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Pa
     assert right < text_losses(config, teachers, wrong, batch.images, Chance(0))["attributes"]
     unnamed = dataclasses.replace(batch, labels=None)
     assert "attributes" not in text_losses(config, teachers, unnamed, batch.images, Chance(0))
+
+
+def test_what_z_alone_asks_is_told_to_g_and_asked_of_its_pictures(
+    world: Path, taught: Path, tmp_path: Path
+) -> None:
+    """That is where an image is not as its memory is, and its caption does not say so."""
+    values = known(taught).values["colour"]
+
+    def another(colour: object) -> str:
+        return values[(values.index(str(colour)) + 1) % len(values)]
+
+    def remade(item: Item) -> Item:
+        colour = another(item.attributes["colour"])
+        told = [{"colour": colour} if item.id.endswith("0") else {} for _ in item.captions]
+        made = {"attributes": {**item.attributes, "colour": colour}, "caption_attributes": told}
+        return dataclasses.replace(item, id=f"{item.id}-z", memory=item.id, noise=(0.5, None), **made)
+
+    made = rewritten(world, tmp_path / "made", remade)
+    settings = dataclasses.replace(
+        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, attribute_dim=1, z_asks=True
+    )
+    config = dataclasses.replace(weighted(attribute_weight=2.0), generator=settings)
+    source = data(world, config, taught, extra=[made / "data"])
+    pick = source.pick(0)
+    items = [source.items[i] for i in pick.index.tolist()]
+    wanted = [
+        IGNORED if item.caption_attributes[0] else values.index(str(item.attributes["colour"]))
+        for item in items
+    ]
+    assert source.asked is not None
+    assert source.asked[pick.index][:, 0].tolist() == wanted
+    assert {*wanted} > {IGNORED}
+    labels = source.labels_of(pick)
+    assert labels is not None
+    assert labels[:, 0].tolist() == [values.index(str(item.attributes["colour"])) for item in items]
+    told, silent = source.text_of(pick).attributes, source.captions.text(pick.caption).attributes
+    assert told is not None
+    assert silent is not None
+    for row, label in enumerate(wanted):
+        if label == IGNORED:
+            assert torch.equal(told[row], silent[row])
+        else:
+            torch.testing.assert_close(told[row].sum(), torch.tensor(1.0))
+            torch.testing.assert_close(told[row, label] - silent[row, label], 1 - silent[row].sum())
 
 
 def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
