@@ -21,7 +21,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
 from memdriven.presets import PRESETS
 from memdriven.ui import inside, picture
-from memdriven.ui.html import image_uri
+from memdriven.ui.html import image_uri, part
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
 CAPTION = "a small red bird with black wings"
@@ -118,6 +118,11 @@ def end_of(pipe: MemoryDrivenPipeline, request: Request) -> End:
     return pipe.prepare(request), pipe.noise(request, request.seeds[0])
 
 
+def account_of(step: inside.Step) -> str:
+    """Return a step's account as the page shows it."""
+    return part(step.macro, step.of, of="stations")
+
+
 def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     request = Request(caption=CAPTION, k=1, seeds=(5,))
     seen, (prepared, noise) = look_inside(zooming, request), end_of(zooming, request)
@@ -125,10 +130,13 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     assert noise.view.window != WHOLE
     part = apply_view(prepared.v, noise.view)[0]
     torch.testing.assert_close(seen.v, part)
-    assert "This seed crops the reference; the same crop is shown here." in inside.features(seen).account
+    cropped = "This seed crops the reference; the same crop is shown here."
+    assert cropped in account_of(inside.features(seen))
     whole = replace(seen, noise=seen.noise._replace(view=View()))
-    assert "This seed crops the reference; the same crop is shown here." not in inside.features(whole).account
-    assert inside.features(whole).account != inside.features(seen).account
+    assert "This seed crops the reference; the same crop is shown here." not in account_of(
+        inside.features(whole)
+    )
+    assert account_of(inside.features(whole)) != account_of(inside.features(seen))
 
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
@@ -235,13 +243,12 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     assert (looks[plain].noise.view.mirrored, looks[turned].noise.view.mirrored) == (0.0, 1.0)
     torch.testing.assert_close(looks[turned].v, looks[plain].v.flip(2))
     image = looks[plain].prepared.retrieval[0].image
-    shown = inside.features(looks[turned]).account
+    shown = account_of(inside.features(looks[turned]))
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
     assert "This seed mirrors the reference; it is shown mirrored here." in shown
-    assert (
-        "This seed mirrors the reference; it is shown mirrored here."
-        not in inside.features(looks[plain]).account
+    assert "This seed mirrors the reference; it is shown mirrored here." not in account_of(
+        inside.features(looks[plain])
     )
 
 

@@ -130,13 +130,13 @@ def test_opening_works_it_out_once_and_its_button_does_not_wait_behind_itself(
         assert page.locator("#place p").count() == 0
         held.set()
     visitor.wait_text("#status", "Inside the picture of seed 7.")
-    assert presses.count("look") == 2
+    assert presses.count("show") == 2
     opens("Picture")
     opens("How it works")
     page.wait_for_timeout(500)
-    assert presses.count("look") == 2, "the same words, the same walk"
+    assert presses.count("show") == 2, "the same words, the same walk"
     visitor.write("a small blue bird")
     opens("Picture")
     opens("How it works")
     visitor.wait_text("#walk-words", "a small blue bird")
-    assert presses.count("look") == 3
+    assert presses.count("show") == 3

@@ -254,7 +254,7 @@ def test_a_session_knows_its_address(served: tuple[Any, str]) -> None:
     ("name", "values", "told"),
     [
         ("show_source", ["x" * 1_000_000], "is not in the list of choices"),
-        ("look", [CAPTION, "retrieved", "sentence-sentence", 99, *8 * [None]], "maximum"),
+        ("show_references", [CAPTION, "retrieved", "sentence-sentence", 99, *8 * [None]], "maximum"),
         ("show_source", [], "API documentation"),
     ],
 )
@@ -286,7 +286,7 @@ class Event:
     def __init__(self, name: str) -> None:
         self.session_hash, self.concurrency_id = name, state.CONCURRENCY_ID
         self.request = SimpleNamespace(client=SimpleNamespace(host=name[0]))
-        self.enqueue_time = float("inf")
+        self.enqueue_time, self.alive = float("inf"), True
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_addresses_take_turns(line: FairQueue) -> None:
 def test_places_in_line(line: FairQueue) -> None:
     assert line.ahead("a1") is None
     wait_in(line, "Z1", "a1", "a2", "b1")
-    line.event_queue_per_concurrency_id[state.CONCURRENCY_ID].current_concurrency = 1
+    line.active_jobs = [[Event("c1")], None]  # type: ignore[list-item]
     assert [line.ahead(name) for name in ("a1", "b1", "a2", "Z1", "e1", None)] == [1, 2, 3, None, None, None]
 
 

@@ -118,7 +118,7 @@ def test_what_was_done_stays_said_when_its_references_are_shown(
     answered.clear()
     page.locator('[data-act="restore"]:visible').first.click()
     desk.wait_text("#status", "Restored")
-    while "look" not in answered:
+    while "show_references" not in answered:
         page.wait_for_timeout(20)
     page.wait_for_function(f"document.querySelector('#caption textarea').value === '{CAPTION}'")
     assert "Restored" in desk.text("#status")
