@@ -63,7 +63,16 @@
   const press = (found) => {
     const place = found.closest(".md-tools");
     (found.checked ? place.querySelector(".md-run") : found).click();
-    place?.scrollIntoView({ block: "start" });
+    stay(place);
+  };
+
+  // What comes below a place makes the page long enough to bring it to the top; then the visitor scrolls.
+  const stay = (place) => {
+    const follow = new ResizeObserver(() => place?.scrollIntoView({ block: "start" }));
+    const stop = () => follow.disconnect();
+    follow.observe(document.body);
+    for (const act of ["wheel", "touchstart", "keydown"]) addEventListener(act, stop, { once: true, passive: true });
+    setTimeout(stop, 5000);
   };
 
   // A double click is one press, and so is a key that is held down.

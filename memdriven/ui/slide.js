@@ -16,8 +16,6 @@ element.addEventListener("click", (event) => {
   const place = element.querySelector(".md-slide-place");
   place.hidden = picked.length < 2;
   if (place.hidden) return;
-  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  place.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "nearest" });
   const [top, bottom] = picked;
   const images = place.querySelectorAll("img");
   const labels = place.querySelectorAll(".md-slide-labels span");
@@ -27,4 +25,7 @@ element.addEventListener("click", (event) => {
   });
   labels[0].textContent = top.dataset.label;
   labels[1].textContent = bottom.dataset.label;
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const shown = [...images].map((image) => image.decode());  // before, they have no height
+  Promise.allSettled(shown).then(() => place.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "nearest" }));
 });

@@ -63,7 +63,7 @@ def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
     page.locator("#compare-table .md-pick").nth(7).click()
     page.wait_for_function("""() => {
         const place = document.querySelector('.md-slide-place').getBoundingClientRect();
-        return place.top >= 0 && place.bottom <= innerHeight;
+        return place.top >= 0 && place.bottom <= innerHeight + 1;
     }""")
     page.set_viewport_size(WIDE)
     slide = page.locator("#compare-table .md-slide")
