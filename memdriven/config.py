@@ -301,6 +301,7 @@ class Config:
             "generator.early_blocks with generator.text_code": g.early_blocks or not g.text_code,
             "generator.text_code with generator.attribute_dim": g.text_code or not g.attribute_dim,
             "generator.text_code with generator.noise_code": g.text_code or not g.noise_code,
+            "generator.attribute_dim with generator.z_asks": g.attribute_dim or not g.z_asks,
             "generator.refine with generator.back_projection": g.refine or not g.back_projection,
             "generator.zoom with loss.change_weight": g.zoom or not loss.change_weight,
             "generator.text_dim equal to text.dim": g.text_dim == self.text.dim,

@@ -33,6 +33,7 @@ def test_absent_fields_take_their_default() -> None:
         ({"generator": {"width": -2}}, "generator.width"),
         ({"generator": {"zoom": float("nan")}}, "generator.zoom"),
         ({"generator": {"noise_code": 8}}, "noise_code"),
+        ({"generator": {"z_asks": True}}, "attribute_dim"),
         ({"retrieval": {"shortlist": 0}}, "shortlist"),
         ({"retrieval": {"index": "zzz"}}, "retrieval.index"),
         ({"retrieval": {"mmr": 7.0}}, "retrieval.mmr"),
