@@ -226,8 +226,8 @@ def build(compose: Compose) -> None:
         }
 
     compose.on(start.click, run, [chosen, own], [outcome, made, "status"])
-    # What a visitor filled in is cleared by the browser at once, before the server is asked (listeners run one
-    # after the other): its word of it could come late, and take away what they have answered since.
+    # What a visitor filled in is cleared by the browser at once, before the server is asked (listeners run
+    # one after the other): its word of it could come late, and take away what they have answered since.
     filled = {answer: None, own: "", judged: "", thanks: ""} | dict.fromkeys(asked)
     chosen.change(None, None, list(filled), js=f"() => {json.dumps([*filled.values()])}", **BESIDE)
     parts = [taught, quiz, words, answer, own, start, made, compose.status]
