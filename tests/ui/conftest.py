@@ -129,7 +129,7 @@ def serve(offered: MemoryDrivenPipeline | ModelRegistry) -> tuple[gr.Blocks, str
     from memdriven.ui.queue import FairQueue
 
     async def launch() -> tuple[gr.Blocks, str]:
-        page = app.build(offered)
+        page = app.build(offered, alone=True)
         return page, app.launch(page)
 
     with ThreadPoolExecutor(1) as thread:
@@ -265,9 +265,18 @@ class Visitor:
         while any(event for queue in FairQueue.pages for event in queue.active_jobs):
             self.page.wait_for_timeout(20)
 
-    def answered(self) -> Any:
-        """Return a context that ends when an event beside the queue, begun in it, is answered."""
-        return self.page.expect_response(lambda answer: "/gradio_api/run/" in answer.url)
+    def answered(self, name: str = "typed") -> Any:
+        """Return a context that ends when a handler beside the queue, asked in it, has answered."""
+        from memdriven.ui.queue import FairQueue
+
+        handlers = next(iter(FairQueue.pages)).blocks.fns
+
+        def by_name(answer: Any) -> bool:
+            if "/gradio_api/run/" not in answer.url:
+                return False
+            return bool(handlers[answer.request.post_data_json["fn_index"]].name == name)
+
+        return self.page.expect_response(by_name)
 
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
