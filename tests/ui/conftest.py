@@ -260,10 +260,18 @@ class Visitor:
 
     def rest(self) -> None:
         """Wait until the server paints nothing, for nobody."""
+        while self._works():
+            self.page.wait_for_timeout(20)
+
+    def wait_for_work(self) -> None:
+        """Wait until the server paints for somebody."""
+        while not self._works():
+            self.page.wait_for_timeout(20)
+
+    def _works(self) -> bool:
         from memdriven.ui.queue import FairQueue
 
-        while any(event for queue in FairQueue.pages for event in queue.active_jobs):
-            self.page.wait_for_timeout(20)
+        return any(event for queue in FairQueue.pages for event in queue.active_jobs)
 
     def answered(self, name: str = "typed") -> Any:
         """Return a context that ends when a handler beside the queue, asked in it, has answered."""
@@ -286,8 +294,9 @@ class Visitor:
         self._leave(self.page.reload)
 
     def wait_text(self, selector: str, words: str) -> None:
+        # Now and then: by default the page would be asked, and laid out for it, at every frame.
         self.page.wait_for_function(
-            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words]
+            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words], polling=30
         )
 
 
