@@ -86,7 +86,7 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-TABLES: dict[str, dict[str, Any]] = json.loads(
+TABLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("world.json").read_bytes(),
     object_hook=lambda table: {name: _tuples(value) for name, value in table.items()},
 )
