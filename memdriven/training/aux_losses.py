@@ -44,9 +44,7 @@ class Teachers:
     ) -> Teachers:
         """Load what a run needs beside its encoders, and take their head where attributes have a loss.
 
-        Raises:
-            TrainingError: an attribute loss is wanted and the encoders have no attribute head.
-            CheckpointError: a file is missing or damaged.
+        A TrainingError says that they have none, a CheckpointError that a file is missing or damaged.
         """
         damsm, loss, head, squeeze = trained.damsm, config.loss, None, None
         network = Vgg16Features.load(vgg, damsm.device) if damsm.pixels is None else None
@@ -106,15 +104,9 @@ def perceptual_distance(
     """Return the mean distance in a frozen network's maps, where the target is known (Johnson et al. 2016).
 
     Each map's distance is a share of the real picture's own size there, so that fine and coarse
-    ones count alike. Pictures are seen at their own size: reduced, a later stage's details would not count.
+    ones count alike. Pictures, (b, 3, s, s) in [-1, 1], are seen at their own size: reduced, a later stage's
+    details would not count. `is_target` (b,) says whether `real` is what `fake` should be.
     Measures by SqueezeNet are flattered.
-
-    Args:
-        network: SqueezeNet 1.1 of ImageNet.
-        fake: generated images (b, 3, s, s) in [-1, 1].
-        real: their targets, of the same shape.
-        is_target: (b,) bool, whether `real` is what `fake` should be.
-        world: the processes that share the batch.
     """
     with torch.no_grad():
         wanted = network((real + 1) / 2, PERCEPTUAL_DEPTHS)

@@ -55,11 +55,7 @@ def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
 
 
 class Captions:
-    """The captions of items that have a known word.
-
-    Raises:
-        DataError: an item has none of them.
-    """
+    """The captions of items that have a known word; a DataError names an item that has none of them."""
 
     def __init__(
         self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool = False
@@ -155,19 +151,10 @@ class Captioned(NamedTuple):
 class CaptionedImages(Captions):
     """Captioned images of one or several data sets, on which encoders train or are measured.
 
-    Args:
-        sets: data sets, each with those of its items that are used; members of one class id in two sets
-            do not share a class.
-        vocabulary: of the encoders.
-        config: says how long a caption is at most, and how large a picture.
-        pictures: whether pictures are loaded, too.
-        features: has the cached v of the first set's items, or of some.
-        device: of the class ids.
-        progress: show bars.
-
-    Raises:
-        DataError: an image is unreadable, or none of an item's captions has a known word.
-        BankError: the features are damaged.
+    `sets` are data sets, each with those of its items that are used; members of one class id in two sets do
+    not share a class. `config` says how long a caption is at most, and how large a picture, where `pictures`
+    are loaded, too; `features` has the cached v of the first set's items, or of some; class ids lie on
+    `device`.
     """
 
     def __init__(
@@ -226,10 +213,8 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> tuple[list[Ite
     """Split the items with features: those that train, that choose the epoch, and that measure the result.
 
     None choose where a tenth of the training items is too small a gallery to decide anything. The test
-    split does not: what is measured on it later would be flattered.
-
-    Raises:
-        DataError: fewer than four training items have features.
+    split does not: what is measured on it later would be flattered. A DataError refuses fewer than four
+    training items with features.
     """
     stored = set(store.ids)
     known = [item for item in dataset.items if item.id in stored]

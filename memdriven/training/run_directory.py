@@ -40,16 +40,9 @@ _ANEW = "restore the file, or start again in a new run directory"
 class RunDirectory:
     """Checks, makes and writes one training's folder; nothing is written before `begin`.
 
-    Args:
-        path: the folder.
-        settings: what a resumed training must agree in with its beginning, as JSON.
-        resume: go on with the training that the folder holds.
-        file: where the settings are kept.
-        free: settings, with their sections, that a resumed training may change.
-
-    Raises:
-        TrainingError: the folder holds a training and was not to be resumed, has lost its state, or
-            was begun with other settings.
+    `settings` (JSON, kept in `file`) are what a training that is gone on with (`resume`) must agree in with
+    its beginning, but for those that are `free`, by section and name. A TrainingError says that the folder
+    holds a training and was not to be resumed, has lost its state, or was begun with other settings.
     """
 
     def __init__(
@@ -114,13 +107,13 @@ class RunDirectory:
         return path
 
 
-def flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (section.name, value) of nested settings."""
-    for name, value in settings.items():
+def flat(nested: Mapping[Any, Any], joint: str = ".", above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (section.name, value) of nested settings, or of other mappings, with another joint."""
+    for name, value in nested.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{section}{name}.")
+            yield from flat(value, joint, f"{above}{name}{joint}")
         else:
-            yield f"{section}{name}", value
+            yield f"{above}{name}", value
 
 
 def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
@@ -143,23 +136,12 @@ def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
 
 
 def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapping[str, Any]) -> None:
-    """Write modules, optimisers and facts atomically.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the state on disk is left as it was.
-    """
-    tensors = {
-        f"module/{name}/{key}": value
-        for name, module in modules.items()
-        for key, value in module.state_dict().items()
+    """Write modules, optimisers and facts, or leave the state on disk as it was (DataError: a full disk)."""
+    held = {
+        "module": {name: module.state_dict() for name, module in modules.items()},
+        "optimiser": {name: optimiser.state_dict()["state"] for name, optimiser in optimisers.items()},
     }
-    tensors |= {
-        f"optimiser/{name}/{index}/{key}": value
-        for name, optimiser in optimisers.items()
-        for index, moments in optimiser.state_dict()["state"].items()
-        for key, value in moments.items()
-    }
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in flat(held, "/")}
     described = json.dumps({"schema": SCHEMA, "facts": facts, "sha256": _BLANK})
     content = safetensors.torch.save(tensors, {_ENTRY: described})
     checksum = hashlib.sha256(content).hexdigest()
@@ -167,11 +149,7 @@ def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapp
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of a state whose every byte is as it was written.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
-    """
+    """Return the tensors and facts of a state whose every byte is as it was written (CheckpointError)."""
     require(path.is_file(), CheckpointError, _STATE.format(path), "no such file", _ANEW)
     damaged = SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError
     with explained(CheckpointError, _STATE.format(path), _ANEW, *damaged):
@@ -187,17 +165,11 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_state(path: Path, modules: Modules, optimisers: Optimisers, *, grow: bool = False) -> dict[str, Any]:
-    """Restore what `save_state` wrote, in place; return its facts.
+    """Restore what `save_state` wrote, in place, by the names of then; return its facts.
 
-    Args:
-        path: the file.
-        modules: by the names under which they were saved.
-        optimisers: likewise; each carries the name of the module that it trains.
-        grow: modules may have parts that the file lacks: these keep their values, and the
-            optimisers of such modules start anew, as do those that moved other weights there.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or of a network of another shape.
+    An optimiser carries the name of the module that it trains. With `grow`, modules may have parts that the
+    file lacks: these keep their values, and the optimisers of such modules start anew, as do those that moved
+    other weights there. A CheckpointError says that the file is missing, damaged, or of another shape.
     """
     tensors, facts = read_state(path)
     grown, wanted = set(), _STATE.format(path)
