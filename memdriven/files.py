@@ -64,7 +64,10 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path that cannot be written (DataError), before the work for it; nothing is left there."""
+    """Refuse a path that cannot be written, before the work whose result goes there; nothing is left.
+
+    A DataError says why the nearest folder that exists takes no new file.
+    """
     folder = path.absolute()
     while folder.is_file() or not os.path.lexists(folder):
         folder = folder.parent
@@ -185,9 +188,9 @@ def _remove(path: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a path; return the handle whose closing gives the lock up, as the end of the process does.
+    """Lock a path; None where another process holds it, or has removed it.
 
-    None says that another process holds it, or has removed it.
+    Closing the handle that is returned gives the lock up, as the end of the process does.
     """
     if not fcntl:
         return os.open(os.devnull, os.O_RDONLY)
@@ -209,7 +212,10 @@ def _lock(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def held(folder: Path, work: str) -> Iterator[None]:
-    """Make a folder, if need be, and keep others out who do this `work` there (DataError), in the block."""
+    """Make a folder, if need be, and keep every other process out of it until the block ends.
+
+    A DataError says that another does this `work` there now, or that the disk refuses writing.
+    """
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = _lock(folder)

@@ -47,10 +47,13 @@ def r1_penalty(discriminator: Discriminator, images: Tensor, sentence: Tensor) -
 
 
 def reconstruction(fake: Tensor, real: Tensor, is_target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean |G(z, S, v) - I| over the images (b, 3, s, s) that are what G should make of v [ours].
+    """Mean |G(z, S, v) - I| over the images that are what G should make of v [ours].
 
-    `is_target` (b,) says whose v is the image's own rather than a neighbour's; `weights` are of each place
-    (b, 1, s', s'), resized to the images; all one by default.
+    Args:
+        fake: generated images (b, 3, s, s).
+        real: the captions' images, of the same shape.
+        is_target: (b,) bool, whether v is the image's own rather than a neighbour's.
+        weights: of each place (b, 1, s', s'), resized to the images; all one by default.
     """
     error = (fake - real).abs()
     if weights is not None:

@@ -68,7 +68,10 @@ def content_pyramid(images: Tensor, pooling: Pooling) -> list[Tensor]:
 class Discriminator(TwoHeaded):
     """Convolutions of stride 2 down to 4x4, content features beside each map, two heads.
 
-    `size` is the side in px of the images it judges, a power of two >= 8, `text_dim` the sentence's width d.
+    Args:
+        config: widths, pooling and normalisation.
+        size: side in px of the images it judges, a power of two >= 8.
+        text_dim: d, width of the sentence embedding.
     """
 
     def __init__(self, config: DiscriminatorConfig, size: int, text_dim: int) -> None:
@@ -121,9 +124,13 @@ class ProjectedDiscriminator(TwoHeaded):
     mixed across channels and across depths by fixed random convolutions, as in Projected GANs; a small head
     at each depth judges picture and caption by patches.
 
-    The `backbone`, on `device`, maps images (b, 3, s, s) in [0, 1] to maps (b, c_l, h_l, w_l), the finest
-    first; it is not a part of this module's weights. `size` and `text_dim` are as for `Discriminator`, and
-    `width` is of the mixed maps and the heads.
+    Args:
+        backbone: maps images (b, 3, s, s) in [0, 1] to maps (b, c_l, h_l, w_l), the finest first; frozen, and
+            not a part of this module's weights.
+        size: side in px of the images it judges.
+        text_dim: d, width of the sentence embedding.
+        width: channels of mixed maps and heads.
+        device: where the backbone is.
     """
 
     def __init__(

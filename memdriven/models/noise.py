@@ -53,10 +53,14 @@ def draw_noise(
     mirror: bool | None = None,
     window: Window | None = None,
 ) -> Noise:
-    """Return the noise of a generator's picture, all drawn from a seed, on the CPU.
+    """Return a picture's noise, drawn on the CPU.
 
-    Each of `variations` turns z towards the z of its own seed, by a strength in 0..1; the rest stays.
-    `mirror` and `window` replace what the seed draws.
+    Args:
+        seed: of all that is drawn.
+        generator: says which of them it was trained with, and its sizes.
+        variations: each turns z towards the z of its own seed, by a strength in 0..1; the rest stays.
+        mirror: replaces what the seed draws.
+        window: replaces what the seed draws.
     """
     source = torch.Generator("cpu").manual_seed(seed)
     device = next(generator.parameters()).device

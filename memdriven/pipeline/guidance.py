@@ -87,8 +87,11 @@ class Guidance:
     def with_asks(self, told: Tensor, named: Tensor, z: Tensor, record: Mapping[str, Any]) -> Tensor:
         """Return a text condition (1, d + n) with what z (1, z_dim) asks for where the caption is silent.
 
-        `told` is what G would read without, `named` what the caption names (1, n), not guided; `record` has
-        the attributes of the bird that is remembered, whose pose leaves some places open.
+        Args:
+            told: what G would read without.
+            named: what the caption names (1, n), not guided.
+            z: of one picture.
+            record: the attributes of the bird that is remembered, whose pose leaves some places open.
         """
         attributes, wanted = self.checkpoint.attributes, asked(z[0, :NUMBERS].tolist(), places(record))
         values = attributes.values if attributes else {}

@@ -151,10 +151,19 @@ class Captioned(NamedTuple):
 class CaptionedImages(Captions):
     """Captioned images of one or several data sets, on which encoders train or are measured.
 
-    `sets` are data sets, each with those of its items that are used; members of one class id in two sets do
-    not share a class. `config` says how long a caption is at most, and how large a picture, where `pictures`
-    are loaded, too; `features` has the cached v of the first set's items, or of some; class ids lie on
-    `device`.
+    Args:
+        sets: data sets, each with those of its items that are used; members of one class id in two sets
+            do not share a class.
+        vocabulary: of the encoders.
+        config: says how long a caption is at most, and how large a picture.
+        pictures: whether pictures are loaded, too.
+        features: has the cached v of the first set's items, or of some.
+        device: of the class ids.
+        progress: show bars.
+
+    Raises:
+        DataError: an image is unreadable, or none of an item's captions has a known word.
+        BankError: the features are damaged.
     """
 
     def __init__(

@@ -178,14 +178,20 @@ def sample_grid(data: GanData, trainer: GanTrainer) -> SampleGrid:
 def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:
     """Load what an earlier training left, in place; return each part of it: steps, minutes, settings.
 
-    Of a run directory networks and optimisers are taken; a checkpoint holds the averaged generator alone, so
-    that the discriminators start fresh. What either lacks (early fusion, say) keeps its first values; a
-    checkpoint's later stages are left behind, and what it knows of other data's attributes (`attribute_dim`).
-    With stages or parts frozen that the run had not frozen, its checkpoint is taken: they are to stay as they
-    make pictures. `later` is a checkpoint whose later stages are taken, those that `folder` lacks, as they
-    were trained on another first one.
+    Args:
+        folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
+            holds the averaged generator alone, so that the discriminators start fresh. What
+            either lacks (early fusion, say) keeps its first values; a checkpoint's later stages
+            are left behind, and what it knows of other data's attributes (`attribute_dim`). With
+            stages or parts frozen that the run had not frozen, its checkpoint is taken: they are to
+            stay as they make pictures.
+        trainer: the new run's networks.
+        later: a checkpoint whose later stages are taken, those that `folder` lacks, as they were
+            trained on another first one.
 
-    A TrainingError says that neither is there, a CheckpointError that one is damaged or of another shape.
+    Raises:
+        TrainingError: neither is there, or the networks are of another shape.
+        CheckpointError: the checkpoint is damaged, or its generator of another shape.
     """
     train = trainer.config.train
     kept = (train.frozen_stages, train.frozen_names)

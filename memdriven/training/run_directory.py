@@ -40,9 +40,16 @@ _ANEW = "restore the file, or start again in a new run directory"
 class RunDirectory:
     """Checks, makes and writes one training's folder; nothing is written before `begin`.
 
-    `settings` (JSON, kept in `file`) are what a training that is gone on with (`resume`) must agree in with
-    its beginning, but for those that are `free`, by section and name. A TrainingError says that the folder
-    holds a training and was not to be resumed, has lost its state, or was begun with other settings.
+    Args:
+        path: the folder.
+        settings: what a resumed training must agree in with its beginning, as JSON.
+        resume: go on with the training that the folder holds.
+        file: where the settings are kept.
+        free: settings, with their sections, that a resumed training may change.
+
+    Raises:
+        TrainingError: the folder holds a training and was not to be resumed, has lost its state, or
+            was begun with other settings.
     """
 
     def __init__(
@@ -136,7 +143,10 @@ def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
 
 
 def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapping[str, Any]) -> None:
-    """Write modules, optimisers and facts, or leave the state on disk as it was (DataError: a full disk)."""
+    """Write modules, optimisers and facts atomically.
+
+    A DataError says that the disk is full or refuses writing; the state on disk is left as it was.
+    """
     held = {
         "module": {name: module.state_dict() for name, module in modules.items()},
         "optimiser": {name: optimiser.state_dict()["state"] for name, optimiser in optimisers.items()},
@@ -149,7 +159,10 @@ def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapp
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of a state whose every byte is as it was written (CheckpointError)."""
+    """Return the tensors and facts of a state whose every byte is as it was written.
+
+    A CheckpointError says that the file is missing or damaged.
+    """
     require(path.is_file(), CheckpointError, _STATE.format(path), "no such file", _ANEW)
     damaged = SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError
     with explained(CheckpointError, _STATE.format(path), _ANEW, *damaged):
@@ -165,11 +178,17 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_state(path: Path, modules: Modules, optimisers: Optimisers, *, grow: bool = False) -> dict[str, Any]:
-    """Restore what `save_state` wrote, in place, by the names of then; return its facts.
+    """Restore what `save_state` wrote, in place; return its facts.
 
-    An optimiser carries the name of the module that it trains. With `grow`, modules may have parts that the
-    file lacks: these keep their values, and the optimisers of such modules start anew, as do those that moved
-    other weights there. A CheckpointError says that the file is missing, damaged, or of another shape.
+    Args:
+        path: the file.
+        modules: by the names under which they were saved.
+        optimisers: likewise; each carries the name of the module that it trains.
+        grow: modules may have parts that the file lacks: these keep their values, and the
+            optimisers of such modules start anew, as do those that moved other weights there.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of a network of another shape.
     """
     tensors, facts = read_state(path)
     grown, wanted = set(), _STATE.format(path)
