@@ -107,7 +107,8 @@ def measure(engine: str, keys: Tensor, queries: Tensor, truth: Tensor) -> dict[s
             set_effort(effort)  # type: ignore[misc]
             if recall(slice(TUNED)) >= RECALL:
                 break
-        times = [timed(partial(search, query, K)) for query in torch.split(queries[TUNED:], 1)]
+        asked = torch.split(queries[TUNED:], 1)
+        times, cpu_times = zip(*(timed(partial(search, query, K)) for query in asked))
         return {
             "engine": engine,
             "keys": len(keys),
@@ -117,6 +118,7 @@ def measure(engine: str, keys: Tensor, queries: Tensor, truth: Tensor) -> dict[s
             "build_cpu_s": round(cpu, 2),
             "mb": round(size / 1e6, 1),
             **{f"ms_p{part}": round(float(np.percentile(times, part)), 3) for part in (50, 99)},
+            "cpu_ms_p50": round(float(np.percentile(cpu_times, 50)), 3),
             "load": os.getloadavg()[0],
         }
 
@@ -208,31 +210,32 @@ def grown(bank: MemoryBank, n: int) -> Tensor:
 
 
 def strategies(retriever: Retriever, captions: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield each strategy's time before and after its caches are warm, and what it finds with Annoy."""
+    """Yield each strategy's CPU time before and after its caches are warm, and what it finds with Annoy."""
     own = retriever.bank, retriever.damsm, retriever.vocabulary
     by_annoy = Retriever(*own, dataclasses.replace(retriever.config, index="annoy"))
     for strategy in STRATEGIES:
         if strategy in ("oracle", "none"):
             continue
         cold = Retriever(*own, retriever.config)
-        first, warm, overlaps = timed(partial(cold.retrieve, captions[0], strategy, K)), [], []
+        _, first = timed(partial(cold.retrieve, captions[0], strategy, K))
+        warm, overlaps = [], []
         for caption in captions:
             exact = {match.id for match in cold.retrieve(caption, strategy, K)}
-            warm.append(timed(partial(cold.retrieve, caption, strategy, K)))
+            warm.append(timed(partial(cold.retrieve, caption, strategy, K))[1])
             overlaps.append(len(exact & {match.id for match in by_annoy.retrieve(caption, strategy, K)}) / K)
         yield {
             "strategy": strategy,
-            "first_ms": round(first, 1),
-            "warm_ms": round(statistics.median(warm), 1),
+            "first_cpu_ms": round(first, 1),
+            "warm_cpu_ms": round(statistics.median(warm), 1),
             "annoy_overlap_at_10": statistics.mean(overlaps),
         }
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Return how many milliseconds a call takes."""
-    start = time.perf_counter()
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Return how many milliseconds pass during a call, and how many of them this process computes."""
+    start, cpu = time.perf_counter(), time.process_time()
     work()
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - cpu)
 
 
 def shortened(bank: MemoryBank, count: int) -> list[str]:

@@ -18,22 +18,13 @@ from functools import cache
 
 import numpy as np
 
-from memdriven.aviary.world import BEAK_SHAPES, PLANS, SETTINGS, TABLES, Colour, Setting
+from memdriven.aviary.world import PLANS, SETTINGS, TABLES, Colour, Setting
 
 SRGB: dict[str, tuple[int, int, int]] = TABLES["colours"]
 """Name -> 8-bit sRGB, the middle of the colour's region."""
 
 COLOURS: tuple[str, ...] = tuple(SRGB)
-DARK = ("black", "brown", "purple", "blue", "rufous", "olive")
-PALE = ("buff", "pink", "white", "yellow")
-# Tuples, not sets: these are drawn from, and the order of a set of strings differs by process.
-NEAR = frozenset(
-    frozenset(pair.split())
-    for pair in (
-        *("brown rufous", "brown olive", "olive green", "orange rufous"),
-        *("white buff", "brown black", "red rufous", "blue purple"),
-    )
-)
+NEAR = frozenset(frozenset(pair.split()) for pair in TABLES["near"])
 """Pairs that read alike side by side: never put next to each other as a contrast."""
 
 
@@ -59,26 +50,13 @@ SPECIES = {"train": 150, "test": 50, "validation": 15}
 """How many there are of each split, in the order of their ids."""
 DRAW_SEED = 20190617
 
-POSES = ("perched", "standing", "swimming", "flying", "clinging")
-BACKGROUNDS = tuple(SETTINGS)
 PLUMAGE = ("crown", "head", "throat", "breast", "belly", "back", "wing", "tail")
 COLOURED_MARKINGS = ("wing_bars", "eye_ring", "eye_stripe", "beak_color", "legs")
-BARE_COLOURS = ("black", "grey", "yellow", "orange", "red", "pink", "brown")
-
+BACKGROUNDS = tuple(SETTINGS)
+# Tuples, not sets: these are drawn from, and the order of a set of strings differs by process.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(PLUMAGE, COLOURS),
-    "wing_bars": ("none", "white", "buff", "yellow", "black"),
-    "eye_ring": ("none", "white", "yellow", "red"),
-    "eye_stripe": ("none", "black", "white"),
-    "beak_color": BARE_COLOURS,
-    "legs": BARE_COLOURS,
-    "beak_shape": tuple(BEAK_SHAPES),
-    "pattern": ("plain", "streaked", "spotted", "barred"),
-    "crest": ("none", "crested"),
-    "size": ("small", "medium", "large"),
-    "body_plan": tuple(PLANS),
-    "pose": POSES,
-    "background": BACKGROUNDS,
+    name: tuple(TABLES[values] if isinstance(values, str) else values)
+    for name, values in TABLES["attributes"].items()
 }
 """Every attribute with its possible values. The last two belong to a picture, shapes and pattern to
 a species, colours to a species or to one of its morphs."""
@@ -127,7 +105,7 @@ def _plumage(draw: _Draw, plan: str) -> dict[str, str]:
         breast = back  # a bird of one colour
     belly = breast
     if rng.random() < 0.45:
-        belly = draw.pick("belly", _beside(breast, back, of=(*PALE, "grey", "orange")))
+        belly = draw.pick("belly", _beside(breast, back, of=(*TABLES["pale"], "grey", "orange")))
     head = draw.pick("head", _beside(back)) if rng.random() < 0.55 else back
     crown = draw.pick("crown", _beside(head)) if rng.random() < 0.5 else head
     roll = rng.random()
@@ -151,18 +129,18 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
     if rng.random() < 0.36:
         ring = draw.pick("eye_ring", _beside(plumage["head"], of=ATTRIBUTES["eye_ring"][1:]))
     if rng.random() < 0.3 and plan != "owl":
-        stripe = "white" if plumage["head"] in DARK else "black"
+        stripe = "white" if plumage["head"] in TABLES["dark"] else "black"
     pattern = "plain"
     if rng.random() < 0.46:
-        pattern = draw.pick("pattern", ("streaked", "spotted", "barred"))
-    beak = draw.pick("beak_color", _beside(plumage["head"], of=BARE_COLOURS))
+        pattern = draw.pick("pattern", ATTRIBUTES["pattern"][1:])
+    beak = draw.pick("beak_color", _beside(plumage["head"], of=ATTRIBUTES["beak_color"]))
     return {
         "wing_bars": bars,
         "eye_ring": ring,
         "eye_stripe": stripe,
         "pattern": pattern,
         "beak_color": beak,
-        "legs": draw.pick("legs", BARE_COLOURS),
+        "legs": draw.pick("legs", ATTRIBUTES["legs"]),
         "beak_shape": draw.pick("beak_shape", PLANS[plan].beaks),
         "crest": "crested" if PLANS[plan].crest and rng.random() < 0.6 else "none",
         "size": PLANS[plan].size,
@@ -227,11 +205,7 @@ MORPHS = 0.75
 training species are 150 combinations of colours, which networks learn by heart instead of colours.
 """
 
-_ODDS = {
-    "perched": (("foliage", 0.62), ("snow", 0.12), ("dusk", 0.12), ("sky", 0.14)),
-    "flying": (("sky", 0.5), ("dusk", 0.2), ("water", 0.15), ("foliage", 0.15)),
-    "clinging": (("foliage", 0.8), ("snow", 0.2)),
-}
+ODDS: dict[str, dict[str, float]] = TABLES["places"]
 """How often a pose is seen in which place; standing birds stand on any ground of their kind."""
 
 
@@ -273,7 +247,7 @@ def possible_places(body_plan: str, pose: str) -> tuple[str, ...]:
         return ("water",)
     if pose == "standing":
         return PLANS[body_plan].grounds
-    return tuple(place for place, _ in _ODDS[pose])
+    return tuple(ODDS[pose])
 
 
 def _choose_setting(background: str, colours: dict[str, Colour], rng: random.Random) -> Setting:
@@ -300,8 +274,7 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     elif pose == "standing":
         background = rng.choice(plan.grounds)
     else:
-        odds = _ODDS[pose]
-        background = rng.choices([b for b, _ in odds], [w for _, w in odds])[0]
+        background = rng.choices(list(ODDS[pose]), list(ODDS[pose].values()))[0]
     attributes["pose"], attributes["background"] = pose, background
 
     side = rng.choice((-1, 1))

@@ -41,7 +41,7 @@ from memdriven.aviary.species import (
     morph,
     possible_places,
 )
-from memdriven.aviary.world import SETTINGS, Colour, Setting
+from memdriven.aviary.world import SETTINGS, TABLES, Colour, Setting
 
 PATTERNS = 0.3
 """Share of wishes that may ask for another pattern of the plumage."""
@@ -55,11 +55,7 @@ HOSTS = {"wing_bars": "wing", "eye_ring": "head", "eye_stripe": "head", "pattern
 """Where a marking would be that the bird does not have."""
 NUMBERS = 15
 """How many numbers of z an item records."""
-PLACES = ("foliage", "grass", "sand", "dusk", "rock", "snow", "sky", "water")
-COLOUR_CIRCLE = (
-    *("red", "orange", "yellow", "olive", "green", "blue", "purple"),
-    *("black", "brown", "rufous", "buff", "grey", "white", "pink"),
-)
+PLACES, COLOUR_CIRCLE = (tuple[str, ...](TABLES["circles"][name]) for name in ("places", "colours"))
 GROUPS = {7: ("crown", "head"), 9: ("throat", "breast", "belly"), 11: ("back", "wing"), 13: ("tail",)}
 """The first of two numbers of z, and the parts whose colour they ask for."""
 STEEP = 12.0

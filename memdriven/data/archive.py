@@ -23,11 +23,10 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, cast
 
-from memdriven.data.foreign import ARCHIVE, UNPACK, Foreign, kind_of
-from memdriven.data.images import ENDINGS
+from memdriven.data.names import ARCHIVE, FILES, UNPACK, Foreign, kind_of, left_by_a_system
 from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors
 from memdriven.numbers import counted
@@ -38,15 +37,6 @@ MAX_RATIO = 50
 """A tar may unpack to at most this many times its size (or `MAX_FILE`): texts reach 10."""
 MAX_HEADER = 1 << 16
 """A file in a tar may have at most this many bytes of headers, which `tarfile` takes into RAM."""
-TABLES = (".jsonl", ".csv", ".tsv", ".json", ".txt", ".caption", ".token")
-"""Endings of tables and texts; others in a tar than these and pictures are not unpacked."""
-PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-_LEFT_BY_SYSTEMS = {
-    *("__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"),
-    *("system volume information", "lost+found", "__pycache__"),
-}
-_OF_ZIPS = ("cp850", "cp1252", "cp866", "cp1251", "gbk", "shift_jis", "big5", "euc_kr")
-"""How names in old zips may be written that are neither UTF-8 nor what they are read as (cp437)."""
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How compressed tars begin, and what opens them."""
 
@@ -104,7 +94,7 @@ class Archive:
                 return self.meant((target + name[len(link) :]).lstrip("/"), links - 1) if links else None
         alike = self.alike(name)
         found = [one for one in alike if _composed(one) == _composed(name)] or alike
-        for encoding in () if found else _OF_ZIPS:
+        for encoding in () if found else FILES["zip_encodings"]:
             with contextlib.suppress(UnicodeEncodeError):
                 old = _composed(name).encode(encoding).decode("cp437").replace("\\", "/")
                 if old in self._read:
@@ -151,12 +141,6 @@ class Archive:
         return [match for match in matches if match]
 
 
-def left_by_a_system(name: str) -> bool:
-    """Whether a name is of the hidden files and folders that systems put beside one's own."""
-    parts = (part.lower() for part in PurePosixPath(name).parts if part != "..")
-    return any(part.startswith((".", "~$")) or part in _LEFT_BY_SYSTEMS for part in parts)
-
-
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
@@ -178,14 +162,19 @@ def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) 
         for path in paths:
             if path.is_dir():
                 _add_folder(archive, path, follow_links, opened=paths)
-                for packed in sorted(path.iterdir()) if inner else ():
-                    if packed.name.lower().endswith(PACKED) and packed.is_file() and packed.name[0] != ".":
-                        _add_file(archive, packed, stack)
+                for packed in archives_in(path) if inner else ():
+                    _add_file(archive, packed, stack)
             elif path.is_file():
                 _add_file(archive, path, stack)
             else:
                 raise DataError(f"the archive or folder {path}", "nothing there", "check the path")
         yield archive
+
+
+def archives_in(folder: Path) -> list[Path]:
+    """Return the zips and tars that lie in a folder, sorted, without hidden ones."""
+    named = sorted(path for path in folder.glob("[!.]*") if path.name.lower().endswith(FILES["archives"]))
+    return [path for path in named if path.is_file()]
 
 
 def _add_folder(archive: Archive, folder: Path, follow_links: bool, opened: Sequence[Path] = ()) -> None:
@@ -222,7 +211,7 @@ def _add_folder(archive: Archive, folder: Path, follow_links: bool, opened: Sequ
 
 def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None:
     wanted, fix = f"a folder, or a whole zip or tar archive, at {path}", "download the archive again"
-    if not path.name.lower().endswith(PACKED):
+    if not path.name.lower().endswith(FILES["archives"]):
         fix = "give the folder that holds it"
     with path.open("rb") as stream:
         kind = kind_of(path.name, stream.read(512))
@@ -283,8 +272,8 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
         for member in tar:
             if member.size > MAX_FILE:
                 raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
-            used = member.name.lower().endswith((*ENDINGS, *TABLES)) and not left_by_a_system(member.name)
-            if member.isfile() and used:
+            used = member.name.lower().endswith(FILES["pictures"] + FILES["texts"])
+            if member.isfile() and used and not left_by_a_system(member.name):
                 metered.header = None
                 tar.extract(member, folder, filter="data")
             elif member.isfile() and kind_of(member.name):

@@ -23,22 +23,27 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from memdriven.data.archive import PACKED, Archive, open_archives
-from memdriven.data.foreign import SAVE, UNPACK, kind_of
-from memdriven.data.images import ENDINGS, Fit
-from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
-from memdriven.data.tables import (
-    BOX,
-    CLASS,
+from memdriven.data.archive import Archive, archives_in, open_archives
+from memdriven.data.images import Fit
+from memdriven.data.names import (
+    COLUMNS,
     FILE,
+    FILES,
+    SAVE,
     SPLITS,
     TEXT,
+    UNPACK,
+    is_picture,
+    kind_of,
+    with_endings,
+)
+from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
+from memdriven.data.tables import (
     Faults,
     Row,
     column_name,
     decoded,
     find_tables,
-    is_picture,
     is_text,
     plain_name,
     read_rows,
@@ -46,12 +51,6 @@ from memdriven.data.tables import (
 from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
 from memdriven.errors import DataError, require
 from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
-
-SIDECARS = (".txt", ".caption", ".json")
-NO_CAPTION = ("", "nan", "null", "none", "n/a")
-"""What other programs write into an empty field."""
-RESERVED = ("con", "prn", "aux", "nul", *(port + str(n) for port in ("com", "lpt") for n in range(1, 10)))
-"""Names that no file may have on Windows, whatever its ending."""
 
 
 def prepare_folder(
@@ -197,8 +196,8 @@ class _Source:
             split = _split_of_folder(name) or _split_of_folder(base)
         for key, said, parse, wanted in (
             ("split", split, _split, "split train, validation or test"),
-            ("class_name", _first(row, CLASS), _class, "a class name: a text or a whole number,"),
-            ("box", _first(row, BOX), _box, "a box of 4 numbers: left, top, width, height in px,"),
+            ("class_name", _first(row, COLUMNS["class"]), _class, "a class name: a text or a whole number,"),
+            ("box", _first(row, COLUMNS["box"]), _box, "a box of 4 numbers: left, top, width, height in px,"),
         ):
             if said is not None:
                 with self.faults.noted():
@@ -218,7 +217,7 @@ class _Source:
             twins = self.files.alike(path)
             stems = () if twins else (path, path[: path.rfind(".")]) if is_picture(path) else (path,)
             others = [name, *ending[: len(ending) == 1], base + unquote(name), base + name.strip("'")]
-            others += [stem + end for stem in stems for end in ENDINGS]
+            others += [name for stem in stems for name in with_endings(stem)]
             found = next(filter(None, map(self.files.meant, others)), None)
             if found is not None:
                 self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
@@ -245,7 +244,7 @@ class _Source:
         """Take the captions of pictures that no row describes from the texts beside them, or their names."""
         for file in filter(is_picture, self.files.names):
             picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
-            for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in SIDECARS):
+            for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in FILES["sidecars"]):
                 if not picture.captions and (found := self.files.meant(name)):
                     with self.faults.noted():
                         text = decoded(self.files.read(found), self.place / found)
@@ -264,7 +263,7 @@ class _Source:
             if isinstance(value, dict):  # as Karpathy's splits have them
                 value = _first(value, ("raw", *TEXT))
             text = " ".join(clean(value).split()) if isinstance(value, str) else ""
-            if text.lower() in NO_CAPTION:
+            if text.lower() in COLUMNS["empty"]:
                 reason = "empty" if isinstance(value, str) else "no text"
             elif len(text) > MAX_CHARACTERS:
                 reason = f"longer than {MAX_CHARACTERS:,} characters"
@@ -330,8 +329,7 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     """Return the archive that holds the images, if one does; several are refused."""
     if images is not None:
         return [source / images]
-    there = sorted(source.glob("[!.]*")) if source.is_dir() else []
-    packed = [path for path in there if path.name.lower().endswith(PACKED) and path.is_file()]
+    packed = archives_in(source)
     some, fix = ", ".join(path.name for path in packed), "choose one, or unpack them, e.g. --images "
     wanted = f"one archive of images in {source}"
     require(len(packed) < 2, DataError, wanted, some, fix + some.split(", ")[0])
@@ -403,7 +401,7 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 def _ids(names: Sequence[str]) -> list[str]:
     """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
-    taken, ids = set(RESERVED), []
+    taken, ids = set(FILES["reserved"]), []
     for number, path in enumerate(names):
         name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
         unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"

@@ -15,22 +15,11 @@ import torch
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from memdriven.data.foreign import kind_of
+from memdriven.data.names import FILES, kind_of
 from memdriven.errors import DataError, explained, require
 
 MAX_PIXELS = 64_000_000
 """An image that claims more pixels is refused before it is decoded."""
-FORMATS = (
-    *("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000"),
-    *("PPM", "PCX", "SGI", "QOI", "PSD", "ICO"),
-)
-"""Decoders that an image file may reach: those of pictures, not of programs such as PostScript."""
-ENDINGS = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
-    *(".dib", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".pcx", ".sgi"),
-    *(".qoi", ".psd", ".ico", ".tga"),
-)
-"""Names that files of these formats have, and TGA, whose content does not tell what it is."""
 FRAMES = "several frames"
 """Key of a decoded picture's `info`: whether its file holds frames or pages that were not read."""
 _OF_FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # PSD's are layers, a phone's second JPEG a preview
@@ -70,13 +59,13 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
     before they are decoded. `name` is for messages, and tells TGA by its ending. With `least_side` a JPEG
     may be decoded at a reduced size whose sides are no smaller.
     """
-    formats = (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
+    formats = FILES["decoders"] + ("TGA",) * name.lower().endswith(".tga")
     # Pillow's decoders make all kinds of errors of damaged files.
     with explained(DataError, f"a readable image in {name}", "replace it or remove its entry", Exception):
         try:
             opened = Image.open(io.BytesIO(content), formats=formats)
         except UnidentifiedImageError:
-            wanted = f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})"
+            wanted = f"a picture in {name}, of a format that is read ({', '.join(FILES['decoders'])})"
             kind = kind_of(name, content)
             found = kind.what if kind else "none, or a damaged header" if content else "an empty file"
             raise DataError(wanted, found, kind.fix if kind else "replace it or remove its entry") from None

@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -306,11 +306,22 @@ def clean(text: str) -> str:
 
 
 def all_faults(faults: Sequence[DataError], place: str) -> DataError:
-    """Return one error that names all faults of a source, the first twenty in full."""
+    """Return one error that names all faults of a source, twenty in full.
+
+    Of those that differ in their lines alone one is told in full, with the lines of twenty others.
+    """
     if len(faults) == 1:
         return faults[0]
-    lines = [f"{len(faults)} faults:", *(f"{fault.wanted}: {fault.found}" for fault in faults[:20])]
-    lines += [f"and {len(faults) - 20} more"] if len(faults) > 20 else []
+    alike: dict[str, list[DataError]] = defaultdict(list)
+    for fault in faults:
+        alike[re.sub(r"line \d+(, column \d+)?", "", f"{fault.wanted}: {fault.found}")].append(fault)
+    lines = [f"{len(faults)} faults:"]
+    for first, *others in list(alike.values())[:20]:
+        places = [fault.wanted.rpartition(", ")[2] for fault in others[:20]]
+        more = f" and {len(others) - 20} more" if len(others) > 20 else ""
+        likewise = f"; likewise {', '.join(places)}{more}" if others else ""
+        lines.append(f"{first.wanted}: {first.found}{likewise}")
+    lines += [f"and {len(alike) - 20} more"] if len(alike) > 20 else []
     fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
     return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
 

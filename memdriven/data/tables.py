@@ -18,33 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.data.archive import Archive
-from memdriven.data.foreign import kind_of
-from memdriven.data.images import ENDINGS
+from memdriven.data.names import FILE, FILES, SPLITS, TEXT, is_picture, kind_of, with_endings
 from memdriven.errors import DataError, require
 from memdriven.numbers import json_value, parse_json
 
-SEPARATED: tuple[str, ...] = (".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".token")
-SEPARATED = (*SEPARATED, *(f"{ending}.txt" for ending in (*SEPARATED, ".json")))  # as Windows hides endings
-TABLES = tuple(name + ending for ending in (*SEPARATED, ".json", ".txt") for name in ("metadata", "captions"))
-"""What a table of captions is called; another of `SEPARATED` counts where it is the only one, and where there
-is none another .json that lists pictures (`captions_val2017.json`, `meta_cap.json`)."""
-FILE = (
-    *("file_name", "file", "filename", "file_path", "filepath", "image", "image_file", "image_filename"),
-    *("image_path", "image_name", "path", "img", "img_path", "image_id"),
+TABLES = tuple(
+    name + ending for ending in (*FILES["separated"], ".json", ".txt") for name in ("metadata", "captions")
 )
-TEXT = (
-    *("text", "caption", "captions", "caption_text", "prompt", "description", "comment", "sentences"),
-    *("sentence", "alt_text", "title", "tags"),
-)
-CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "bbox")
-"""The columns, in whatever case; of several names the first that a row fills counts. Columns that
-differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
-SPLITS = {
-    **dict.fromkeys(("train", "training", "restval"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
-"""The words for splits, in column `split` and as folder names -> the splits."""
+"""What a table of captions is called; another of those separated counts where it is the only one, and where
+there is none another .json that lists pictures (`captions_val2017.json`, `meta_cap.json`)."""
 Row = dict[str, Any]
 """Columns by `column_name`; what is left blank is None."""
 _Fault = Callable[[int, str, str, str], None]
@@ -63,16 +45,11 @@ class Faults(list[DataError]):
             self.append(error)
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture."""
-    return name.rstrip().lower().endswith(ENDINGS)
-
-
 def decoded(content: bytes, place: Path) -> str:
     """Return the text of a file in UTF-8, UTF-16 or UTF-32, with a byte order mark or without."""
+    if kind := kind_of("", content):
+        raise DataError(f"UTF-8 text in {place}", kind.what, kind.fix)
     try:
-        if kind := kind_of("", content):
-            raise ValueError(kind.what)
         return content.decode(json.detect_encoding(content)).lstrip("\ufeff")
     except ValueError as error:
         at = getattr(error, "start", None)
@@ -103,12 +80,12 @@ def find_tables(files: Archive, place: Path) -> list[str]:
     for name in files.names:
         folder, last = name[: name.rfind("/") + 1], name.rpartition("/")[2].lower()
         near = folder[len(base) :].strip("/").lower() in ("", *SPLITS)
-        if last in TABLES or (near and (last.endswith(SEPARATED) or _lists_pictures(files, name))):
+        if last in TABLES or (near and (last.endswith(FILES["separated"]) or _lists_pictures(files, name))):
             tables[near].setdefault(folder, []).append(name)
     found = []
     for folder, names in (tables[True] or tables[False]).items():
         named = [name for name in names if name.rpartition("/")[2].lower() in TABLES]
-        named = named or [name for name in names if name.lower().endswith(SEPARATED)] or names
+        named = named or [name for name in names if name.lower().endswith(FILES["separated"])] or names
         fix = "remove one of them, or call the right one metadata.csv"
         wanted, several = f"one table of captions in {place / folder}", " and ".join(named)
         require(len(named) == 1, DataError, wanted, several, fix)
@@ -119,14 +96,14 @@ def find_tables(files: Archive, place: Path) -> list[str]:
 def _lists_pictures(files: Archive, name: str) -> bool:
     """Whether the first row of JSON names a picture; JSON beside the picture that it tells of has no rows."""
     stem = name[: name.rfind(".")]
-    if not name.lower().endswith(".json") or any(map(files.meant, (stem, *(stem + end for end in ENDINGS)))):
+    if not name.lower().endswith(".json") or any(map(files.meant, (stem, *with_endings(stem)))):
         return False
     with contextlib.suppress(DataError, ValueError):
         first = next(iter(_rows_of(parse_json(decoded(files.read(name), Path(name))))), None)
         if isinstance(first, dict):
             row = {column_name(str(key)): value for key, value in first.items()}
             file = next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
-            return is_picture(file) or any(map(files.find, (f"{file}{end}" for end in ENDINGS if file)))
+            return is_picture(file) or bool(file and any(map(files.find, with_endings(file))))
     return False
 
 
@@ -163,8 +140,8 @@ def _unnamed(columns: int) -> list[str]:
 
 _BETWEEN = re.compile(r"(?:[\s,\]]|\[(?=\s*\{))*")
 """What lies between the objects of a list, or of lines that became one."""
-_NEXT = re.compile(r"^(?:[ \t]*[{\[]|[^\s}\]])", re.MULTILINE)
-"""The beginning of a line behind a broken value at which the next one may begin."""
+_NEXT = re.compile(r"^[ \t]*[{\[]", re.MULTILINE), re.compile(r"^(?:[ \t]*[{\[]|[^\s}\]])", re.MULTILINE)
+"""How a line begins at which the next value may begin: behind a broken one of several lines, or of one."""
 
 
 def _json_rows(text: str, fault: _Fault) -> Iterator[tuple[int, Any]]:
@@ -188,7 +165,8 @@ def _json_rows(text: str, fault: _Fault) -> Iterator[tuple[int, Any]]:
                 found = f"{error.msg}: line {line + error.lineno - 1}, column {error.colno}"
             fault(line, "JSON, an object a picture,", found[:200], f"correct it: {fix}")
             end = text.find("\n", start)
-            begin = _NEXT.search(text, end + 1) if end >= 0 else None
+            whole = text[start] not in "{[" or re.search(r"[}\]],?[ \t]*$", text[start : max(end, start)])
+            begin = _NEXT[bool(whole)].search(text, end + 1) if end >= 0 else None
             at = begin.start() if begin else len(text)
         line += text.count("\n", start, at)
     if text.lstrip()[:1] == "[" and text.rstrip()[-1:] != "]":

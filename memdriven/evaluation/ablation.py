@@ -14,13 +14,13 @@ A run that was stopped goes on in the row and step where it was.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from memdriven.checkpoint import load_facts
-from memdriven.config import Config, TrainConfig, to_dict
+from memdriven.config import Config, to_dict
 from memdriven.errors import ConfigError, EvaluationError, TrainingError, require
 from memdriven.evaluation.context import Protocol
 from memdriven.evaluation.run import evaluate, refuse_unknown
@@ -36,47 +36,21 @@ USUAL = Protocol(metrics=("attributes", "r_precision_judge", "fid_vgg", "kid_vgg
 BASE = "base"
 PAPERS = ("paper", "paper-family")
 """Rows that are presets of those names, at the base's sizes and without its further data."""
-SIZES = (
-    *("stages", "width", "residual_blocks", "z_dim", "condition_dim"),
-    *("text_dim", "acm_width", "feature_width"),
-)
-"""What these keep of the base's generator."""
-TRAINED_SO = (
-    *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
-    *("betas", "crop"),
-)
-"""Settings of the loop that they take over."""
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+SIZES, TRAINED_SO = _TABLE["papers"]["sizes"], _TABLE["papers"]["trained_so"]
+"""Settings that these keep of the base's generator, and those of the loop that they take over."""
 
 
 def variants(base: Config) -> dict[str, Config]:
     """Return the base and its variants by name; those that equal the base are left out."""
-    g, d, loss, train = base.generator, base.discriminator, base.loss, base.train
-
-    def changed(section: str, **settings: Any) -> Config:
-        return replace(base, **{section: replace(getattr(base, section), **settings)})
-
-    def switched(name: str, is_on: object) -> str:
-        return f"{name}-{'off' if is_on else 'on'}"
-
-    early: dict[str, Any] = {"fuse_early": not g.fuse_early}
-    if g.fuse_early:  # off with all that is built on it
-        early |= {"early_blocks": 0, "text_code": 0, "attribute_dim": 0, "noise_code": 0}
-    swap = 0.0 if train.p_swap else TrainConfig().p_swap
-    rows = {
-        "content-average": changed("discriminator", content="average"),
-        "content-max": changed("discriminator", content="max"),
-        "content-none": changed("discriminator", content="none"),
-        "no-v": changed("generator", use_v=False, use_v_global=False),
-        "v-global-only": changed("generator", use_v=False, use_v_global=True),
-        switched("fuse-early", g.fuse_early): changed("generator", **early),
-        switched("p-swap", train.p_swap): changed("train", p_swap=swap),
-        switched("spectral-norm", d.spectral_norm): changed(
-            "discriminator", spectral_norm=not d.spectral_norm
-        ),
-        switched("mismatched", loss.mismatched): changed("loss", mismatched=not loss.mismatched),
-        **{name: _as_preset(base, name) for name in PAPERS},
-    }
-    return {BASE: base, **{name: row for name, row in rows.items() if row != base}}
+    rows = {BASE: base}
+    for name, sections in _TABLE["row"].items():
+        is_on = [getattr(getattr(base, section), each) for section in sections for each in sections[section]]
+        changed = {each: replace(getattr(base, each), **settings) for each, settings in sections.items()}
+        if not (name.endswith("-on") and all(is_on)):
+            rows[name] = replace(base, **changed)
+    rows |= {name: _as_preset(base, name) for name in PAPERS}
+    return {name: row for name, row in rows.items() if name == BASE or row != base}
 
 
 def _as_preset(base: Config, name: str) -> Config:

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from memdriven.data.foreign import KINDS
 from memdriven.data.images import centre_square, decode_image, to_tensor
+from memdriven.data.names import KINDS
 from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError, require
 from memdriven.memory.features import encode_v

@@ -208,27 +208,29 @@ def build(compose: Compose) -> None:
             thanks = panel(elem_id="questions-told")
 
     async def choose(chosen: object) -> dict[Any, Any]:
-        """Show a lesson's text and answers, or the questions, and everything after them cleared."""
+        """Show a lesson's text and answers, or the questions, and every result cleared."""
         # What still runs is the lesson before's, and would fill the new one's place.
         queue.stop({made: note(EMPTY), compose.status: status(READY)}, giving=made)
         if chosen in (BEFORE, AFTER):
-            blank = {each: gr.Radio(value=None) for each in asked}
-            return blank | {taught: gr.Row(visible=False), quiz: gr.Column(visible=True), thanks: ""}
+            return {taught: gr.Row(visible=False), quiz: gr.Column(visible=True)}
         lesson = known.get(str(chosen), first)
         return {
             taught: gr.Row(visible=True),
             quiz: gr.Column(visible=False),
             words: lesson_html(lesson),
-            answer: gr.Radio(choices=list(lesson.options), value=None),
-            own: gr.Textbox(value="", placeholder=lesson.request.caption),
+            answer: gr.Radio(choices=list(lesson.options)),
+            own: gr.Textbox(placeholder=lesson.request.caption),
             start: gr.Button(interactive=False),
             made: note(EMPTY),
-            judged: "",
             compose.status: status(READY),
         }
 
     compose.on(start.click, run, [chosen, own], [outcome, made, "status"])
-    parts = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
+    # What a visitor filled in is cleared by the browser at once, before the server is asked (listeners run
+    # one after the other): its word of it could come late, and take away what they have answered since.
+    filled = {answer: None, own: "", judged: "", thanks: ""} | dict.fromkeys(asked)
+    chosen.change(None, None, list(filled), js=f"() => {json.dumps([*filled.values()])}", **BESIDE)
+    parts = [taught, quiz, words, answer, own, start, made, compose.status]
     chosen.change(choose, chosen, parts, **BESIDE)
     made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)
     answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **BESIDE)

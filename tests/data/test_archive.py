@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from memdriven.data import archive
-from memdriven.data.archive import left_by_a_system, open_archives
+from memdriven.data.archive import open_archives
+from memdriven.data.names import left_by_a_system
 from memdriven.errors import DataError
 
 

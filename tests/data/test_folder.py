@@ -399,8 +399,29 @@ def test_json_that_is_broken_is_a_fault_a_value(tmp_path: Path) -> None:
         table.write_text(text)
         with pytest.raises(DataError) as caught:
             _prepare(source, tmp_path / "out")
-        assert [int(n) for n in re.findall(r"json, line (\d+)", str(caught.value))] == lines
+        assert [int(n) for n in re.findall(r"(?:json,|likewise) line (\d+)", str(caught.value))] == lines
         assert _prepare(source, tmp_path / "out", skip_faults=True).items[0].captions == ("red",)
+
+
+def test_what_is_wrong_with_all_rows_is_said_once(tmp_path: Path) -> None:
+    """As where a program wrote its own form in place of JSON, over several lines a row."""
+    source = _source(tmp_path / "src", ["a.png"])
+    for row in (
+        "{\n'file_name': 'a.png',\n'text': 'red'\n}\n",
+        "{'file_name': 'a.png', 'text': 'red'}\n\n\n\n",
+    ):
+        (source / "metadata.jsonl").write_text(30 * row)
+        with pytest.raises(DataError) as caught:
+            _prepare(source, tmp_path / "out")
+        told = caught.value.found
+        assert told.startswith("30 faults:")
+        assert told.count("double quotes") == 1
+        assert "likewise line 5, line 9, line 13" in told
+        assert told.endswith("and 9 more")
+    (source / "metadata.jsonl").unlink()
+    (source / "captions.txt").write_text("- file_name: a.png\n  text: red\n")
+    with pytest.raises(DataError, match=r"captions\.txt; found: YAML.*as metadata\.csv"):
+        _prepare(source, tmp_path / "out")
 
 
 LISTS = {

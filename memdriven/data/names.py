@@ -1,0 +1,64 @@
+"""What files and columns are called, by people, systems and other programs (`names.toml`).
+
+Nobody's file is passed over in silence because it is a spreadsheet, an archive in an archive or a phone's
+picture: whoever meets a kind that is not read names it, by its first bytes or by the ending of its name.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+FILES: dict[str, tuple[str, ...]] = {name: tuple(those) for name, those in _TABLE["files"].items()}
+"""Names and endings of files, by what they are."""
+COLUMNS: dict[str, tuple[str, ...]] = {name: tuple(those) for name, those in _TABLE["columns"].items()}
+"""Names of a table's columns, by what they hold."""
+FILE, TEXT = COLUMNS["file"], COLUMNS["text"]
+SPLITS: dict[str, str] = {word: split for split, words in _TABLE["splits"].items() for word in words}
+"""The words for splits, in column `split` and as folder names -> the splits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """A kind of file that is not read: what it is, what to do, and how one knows it."""
+
+    what: str
+    fix: str
+    endings: Sequence[str] = ()
+    begins: str = "(?!)"
+
+    def fits(self, name: str, content: bytes) -> bool:
+        """Whether a file is of this kind, by how it begins or, without its content, by its name."""
+        if not content:
+            return name.lower().endswith(tuple(self.endings))
+        return re.match(self.begins, content[:512].decode("latin-1"), re.DOTALL | re.IGNORECASE) is not None
+
+
+KINDS = [Foreign(**kind) for kind in _TABLE["kind"]]
+ARCHIVE, SAVE, UNPACK = KINDS[-1], KINDS[0].fix, KINDS[-1].fix
+
+
+def kind_of(name: str, content: bytes = b"") -> Foreign | None:
+    """Return the kind of a file that is not read, by how it begins or else by its name; None of others."""
+    known = [kind for kind in KINDS if content and kind.fits(name, content)]
+    return next(iter(known or (kind for kind in KINDS if kind.fits(name, b""))), None)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return name.rstrip().lower().endswith(FILES["pictures"])
+
+
+def with_endings(stem: str) -> list[str]:
+    """Return the names that a picture may have whose ending is not known."""
+    return [stem + ending for ending in FILES["pictures"]]
+
+
+def left_by_a_system(name: str) -> bool:
+    """Whether a name is of the hidden files and folders that systems put beside one's own."""
+    parts = (part for part in name.lower().split("/") if part not in (".", ".."))
+    return any(part.startswith((".", "~$")) or part in FILES["left_by_systems"] for part in parts)
