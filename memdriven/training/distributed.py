@@ -38,7 +38,9 @@ class World:
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each value over the processes; gradients flow to all of them."""
-        total: Tensor = values if self.size == 1 else torch.distributed.nn.functional.all_reduce(values)
+        if self.size == 1:
+            return values
+        total: Tensor = torch.distributed.nn.functional.all_reduce(values)  # type: ignore[no-untyped-call]
         return total
 
     def mean(self, values: Tensor) -> Tensor:
