@@ -85,20 +85,23 @@ def main(arguments: list[str] | None = None) -> int:
             loading = beside.submit(
                 MemoryDrivenPipeline.from_pretrained, options.checkpoint[0], options.device
             )
-            from memdriven.ui import app, state
+            from memdriven.ui import app, server, state
 
             pipe = loading.result()
             offered = state.ModelRegistry(state.find_checkpoints(options.checkpoint), options.device)
             offered.put(pipe)
+            who = {
+                "share": options.share,
+                "allowed": ["*"] if "SPACE_ID" in os.environ else options.allowed_host,
+                "forwarded": options.behind_proxy,
+            }
             app.serve(
-                app.build(offered),
+                app.build(offered, alone=server.served_alone(options.host, **who)),
                 host=options.host,
                 port=options.port,
-                share=options.share,
                 browser=not options.no_browser,
-                allowed=["*"] if "SPACE_ID" in os.environ else options.allowed_host,
                 frames=options.frame_ancestor,
-                forwarded=options.behind_proxy,
+                **who,
             )
     except MemDrivenError as error:
         lines = (f"wanted: {error.wanted}", f"found:  {error.found}", f"do:     {error.fix}")

@@ -36,7 +36,7 @@ def test_missing_checkpoint_is_told_without_a_traceback(
 def test_taken_port_is_told_without_a_traceback(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memdriven.ui.app.build", lambda pipe: pipe)
+    monkeypatch.setattr("memdriven.ui.app.build", lambda pipe, alone: pipe)
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # set by the app for its own process
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -22,6 +22,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def measure_attributes(context: Context, row: Row) -> list[Measurement]:
     rates, counts = attribute_accuracy(context.judge, row.images, [p.named for p in context.prompts])
     protocol = f"attribute judge trained on renders, at {context.judge.size} px; top value named"
     found = [Measurement(metric, rate, len(row.images), protocol) for metric, rate in rates.items()]
-    return [*found[:-1], found[-1]._replace(details=counts)]
+    return [*found[:-1], replace(found[-1], details=counts)]
 
 
 def naming(context: Context) -> list[int]:

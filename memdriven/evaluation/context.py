@@ -161,8 +161,6 @@ class Context:
         self.items = {item.id: item for item in self.dataset.items}
         self.options: dict[str, Any] = {"device": self.device, "progress": self.progress}
         """Of feature spaces."""
-        self.inception: dict[tuple[str, bool], Extractor] = {}
-        """Spaces by the form, and whether class scores are meant."""
         # Word-level strategies compare each caption with 200 items, and meet every item many times: what is
         # kept covers a bank of some thousand images (0.7 and 0.3 GB at most).
         found = self.pipe.retriever

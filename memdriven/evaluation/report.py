@@ -19,9 +19,9 @@ import itertools
 import math
 import re
 import textwrap
+import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,17 +36,10 @@ from memdriven.numbers import counted, is_number
 from memdriven.training.run_directory import METRICS, read_metrics
 
 RESULTS, PICTURES = "results.jsonl", "rows/model.json"
-PANELS = (
-    *("d_adversarial", "g_adversarial", "d_accuracy", "damsm", "reconstruction", "kl", "r1", "loss"),
-    *("heads_recall@10", "pixels_recall@10"),
-)
-"""Logged numbers of GAN and DAMSM that are drawn, in order."""
-LOWER = ("fid_", "kid_", "fd_", "kd_", "copy_suspected", "background_entropy_")
-HIGHER = (
-    *("inception_score", "r_precision", "soa_", "asked_", "most_", "all_", "attributes", "part_colours"),
-    *("diversity", "background_", "recall@"),
-)
-"""Beginnings of the names of metrics of which less, or more, is better."""
+SHOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+LOWER, HIGHER = tuple[str, ...](SHOWN["lower"]), tuple[str, ...](SHOWN["higher"])
+COLUMNS: dict[str, str] = SHOWN["columns"]
+"""Which numbers are better when less or more; the columns of Table 1, with what of ours stands under them."""
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
@@ -117,17 +110,7 @@ def gather(runs: Sequence[Path]) -> Records:
 # --------------------------------------------------------------------------------------------- tables
 
 SOURCE = "Li, Torr, Lukasiewicz: Memory-Driven Text-to-Image Generation, BMVC 2022, Table 1"
-COLUMNS = {
-    "inception_score": "inception_score",
-    "fid": "fid_b",
-    "r_precision": "r_precision",
-    "soa_c": "soa_c",
-    "soa_i": "soa_i",
-}
-"""The printed columns, and what of ours stands under them: FID in form b, the family's."""
-
-
-_TABLE = files("memdriven.evaluation").joinpath("published.csv").read_text("utf-8").splitlines()
+_TABLE = Path(__file__).with_name("published.csv").read_text("utf-8").splitlines()
 PUBLISHED: dict[str, list[dict[str, str]]] = {
     name: [row for row in csv.DictReader(_TABLE) if row["data"] == name] for name in ("CUB", "COCO")
 }
@@ -261,7 +244,7 @@ def draw_curves(logs: dict[str, Path]) -> bytes:
     from matplotlib.figure import Figure
 
     curves = {name: read_curve(path) for name, path in logs.items()}
-    keys = [key for key in PANELS if any(len(curve.get(key, ())) > 1 for curve in curves.values())]
+    keys = [key for key in SHOWN["panels"] if any(len(curve.get(key, ())) > 1 for curve in curves.values())]
     down = math.ceil(len(keys) / 3)
     figure = Figure(figsize=(11, 2.6 * down + 1), dpi=100, layout="constrained")
     panels = figure.subplots(down or 1, 3, squeeze=False).flatten()

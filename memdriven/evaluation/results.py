@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from memdriven.errors import EvaluationError, explained
 from memdriven.files import explain_disk_errors
@@ -23,9 +23,24 @@ from memdriven.numbers import parse_json, shown
 SCHEMA = "memdriven.result/1"
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """One number of one row, as a measure returns it."""
+
+    metric: str
+    """Short name of the number, e.g. `fid_vgg`."""
+    value: float
+    n: int
+    """Images that entered the number."""
+    protocol: str
+    """How it was measured, in words, with whatever makes it comparable or not."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Counts and parts behind the number."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """One measured number of one row of a table."""
+class Result(Measurement):
+    """One measured number of one row of a table, with all that says where it came from."""
 
     checkpoint: str
     """The checkpoint folder's name."""
@@ -33,13 +48,6 @@ class Result:
     dataset: str
     row: str
     """`model` or a control: `retrieved`, `real`, `random`, `none`, `oracle`, ..."""
-    metric: str
-    """Short name of the number, e.g. `fid_vgg`."""
-    protocol: str
-    """How it was measured, in words, with whatever makes it comparable or not."""
-    value: float
-    n: int
-    """Images that entered the number."""
     seed: int
     device: str
     measure: str = ""
@@ -62,20 +70,8 @@ class Result:
     """Name of an ablation's row: what of the model differs."""
     budget: str = ""
     """What an ablation's rows were all trained with."""
-    details: dict[str, Any] = field(default_factory=dict)
-    """Counts and parts behind the number."""
     commit: str = ""
     time: str = ""
-
-
-class Measurement(NamedTuple):
-    """One number of one row, as a measure returns it; the fields are those of `Result`."""
-
-    metric: str
-    value: float
-    n: int
-    protocol: str
-    details: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
 
 
 @functools.cache

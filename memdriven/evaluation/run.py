@@ -196,7 +196,7 @@ class Evaluation:
             facts |= {"pictures": pictures, "judge": self._judge if metric in JUDGED else ""}
             for each in self.attempt(metric, partial(EVERY[metric], context, row)) or []:
                 protocol = each.protocol + (f"; {row.note}" if row.note else "")
-                results.append(Result(**each._replace(protocol=protocol)._asdict(), **facts))
+                results.append(Result(**vars(each) | facts | {"protocol": protocol}))
             append_results(self._path, results)
         self.results += results
 

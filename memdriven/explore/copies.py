@@ -48,6 +48,12 @@ REFERENCE = 1_000
 """Pictures of the memory whose own nearest distance is measured, evenly spread."""
 
 Level = Literal["copy", "follows", "new"]
+LEVELS: dict[Level, tuple[str, str]] = {
+    "copy": ("A copy, or nearly", "Looks like a copy."),
+    "follows": ("Follows its reference", "Follows its reference, and is no copy of it."),
+    "new": ("Its own", "Goes its own way."),
+}
+"""Each level's name, and what is said of a picture on it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -87,12 +93,27 @@ class Check(NamedTuple):
         return self.layout < ALIKE_LAYOUT
 
     @property
+    def same_subject(self) -> bool:
+        """Whether the subject's colours are alike."""
+        return self.subject < ALIKE_COLOURS
+
+    @property
+    def same_surroundings(self) -> bool:
+        """Whether the colours around it are alike."""
+        return self.surroundings < ALIKE_COLOURS
+
+    @property
     def level(self) -> Level:
         """How far the picture is a copy."""
-        alike = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
+        alike = self.same_layout and self.same_subject and self.same_surroundings
         if alike or self.best.percentile < SUSPECT:
             return "copy"
-        return "follows" if self.same_layout or self.surroundings < ALIKE_COLOURS else "new"
+        return "follows" if self.same_layout or self.same_surroundings else "new"
+
+    @property
+    def name(self) -> str:
+        """The level's name."""
+        return LEVELS[self.level][0]
 
 
 class CopySpace:

@@ -21,10 +21,15 @@ from memdriven.config import Config, DiscriminatorConfig, from_dict
 from memdriven.data.images import to_tensor
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError, explained, require
+from memdriven.explore.inside import Inside, reference
 from memdriven.files import read_json
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.training.run_directory import STATE, below, read_state
+
+SIZE = 128
+"""Side in px of the picture whose content features are shown where no D says which it judges."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,15 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
         network = Discriminator(config, size, checkpoint.config.text.dim)
         load_weights(network, weights, str(path))
     return Critic(network.eval().requires_grad_(False), size)
+
+
+def judged(pipe: MemoryDrivenPipeline, seen: Inside) -> tuple[Image.Image | None, Image.Image]:
+    """Return the reference, as the noise saw it (None without one), and the picture, at the size D judges."""
+    judge = load_critic(pipe.checkpoint)
+    size = SIZE if judge is None else judge.size
+    made = next((each for each in seen.pictures if each.width == size), seen.pictures[-1])
+    real = reference(seen).resize(made.size, Image.Resampling.BICUBIC)
+    return real if len(seen.prepared.retrieval) else None, made
 
 
 def copy_critic(checkpoint: Path, *, run: Path) -> Path:

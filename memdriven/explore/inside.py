@@ -128,6 +128,13 @@ def viewed(image: Image.Image, view: View) -> Image.Image:
     return ImageOps.mirror(image) if view.mirrored else image
 
 
+def reference(seen: Inside) -> Image.Image:
+    """Return the first reference's image as the noise lets it be seen; grey where there is none."""
+    if not len(seen.prepared.retrieval):
+        return Image.new("RGB", (64, 64), (128, 128, 128))
+    return viewed(seen.prepared.retrieval[0].image, seen.noise.view)
+
+
 def _paint(
     pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise
 ) -> tuple[list[Image.Image], list[tuple[int, Tensor, Gates]]]:

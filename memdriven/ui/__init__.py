@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -20,24 +19,17 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
 
 
-@contextmanager
-def _without_stub_files() -> Iterator[None]:
+_file_of = inspect.getfile
+
+
+def _hidden(thing: Any) -> str:
     """Hide the source of Gradio's classes: its stub writer then passes them over."""
-    original = inspect.getfile
-
-    def hidden(thing: Any) -> str:
-        if isinstance(thing, type) and thing.__module__.startswith("gradio."):
-            raise OSError("hidden from the stub writer")
-        return original(thing)
-
-    inspect.getfile = hidden  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        inspect.getfile = original
+    if isinstance(thing, type) and thing.__module__.startswith("gradio."):
+        raise OSError("hidden from the stub writer")
+    return _file_of(thing)
 
 
-with _without_stub_files():
+with patch.object(inspect, "getfile", _hidden):
     import gradio as gr
     from gradio.context import LocalContext
 

@@ -45,9 +45,13 @@ SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Ari
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
-def build(offered: MemoryDrivenPipeline | ModelRegistry) -> gr.Blocks:
-    """Build the page for a loaded pipeline, or several to switch between; nothing is served yet."""
+def build(offered: MemoryDrivenPipeline | ModelRegistry, *, alone: bool = False) -> gr.Blocks:
+    """Build the page for a loaded pipeline, or several to switch between; nothing is served yet.
+
+    Visitors may let a page that is reached from this machine `alone` fetch VGG-16.
+    """
     state.use(offered)
+    state.alone = alone
     begin = picture.opening()
     with order.Page(
         title="memdriven", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True

@@ -17,7 +17,7 @@ element.addEventListener("change", (event) => {
 for (const kind of ["dragover", "drop"])
   element.addEventListener(kind, (event) => {
     const input = element.querySelector("input[type=file]:not(:disabled)");
-    const missing = element.querySelector("[data-act=fetch]");  // what reads images
+    const missing = element.querySelector("[data-act=fetch], [data-told]");  // what reads images
     if (!(input || missing) || !event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     if (kind === "drop" && missing) missing.focus();

@@ -29,7 +29,7 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
     chosen, made = [name for name in NAMES if name in strategies], note(COMPARE_EMPTY)
     for rows in across(state.pipeline(), replace(wanted, seeds=noises), chosen):
         named, done = [(NAMES[row.strategy], row) for row in rows], sum(len(row.pictures) for row in rows)
-        made = part("table", named, labels, html.CONTROL_GONE)
+        made = part("table", named, labels)
         line = f"Painting: {done} of {counted(len(chosen) * count, 'picture')}."
         yield made, status(line, busy=True)
     yield made, status("Compared." if chosen else html.READY)

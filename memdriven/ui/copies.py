@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from memdriven.explore.copies import ALIKE_COLOURS, Check, CopySpace, Level, Near
+from memdriven.explore.copies import LEVELS, CopySpace
 from memdriven.numbers import percent
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -19,12 +19,6 @@ from memdriven.ui.query import Compose, Query
 from memdriven.ui.state import BackgroundTask, TaskCache
 
 SHOWN = 4
-LEVELS: dict[Level, tuple[str, str]] = {
-    "copy": ("A copy, or nearly", "Looks like a copy."),
-    "follows": ("Follows its reference", "Follows its reference, and is no copy of it."),
-    "new": ("Its own", "Goes its own way."),
-}
-
 part = partial(html.part, of="copies")
 _spaces: TaskCache[CopySpace] = TaskCache()
 
@@ -61,47 +55,20 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
 def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
     checked, bank, used = space(pipe).result().check(output, SHOWN), pipe.bank, list(output.retrieval)
-    nearest = [(bank.items[n.index], bank.thumbnail(n.index), standing(n)) for n in checked.nearest]
     shown = {bank.ids[near.index] for near in checked.nearest}
     own = [each.image for each in used if each.id not in bank.ids]
     return part(
         "check",
-        verdict=verdict(checked, bool(used)),
-        marks=[f"{each.percentile:.1f}" for each in (*checked.nearest, *checked.own)],
-        best=standing(checked.best),
+        checked,
+        bool(used),
+        LEVELS,
         picture=output.images[0],
         caption=output.recipe.caption,
-        nearest=nearest,
+        nearest=[(bank.items[n.index], bank.thumbnail(n.index), n) for n in checked.nearest],
         used=output.retrieval.ids,
-        own=list(zip(own, map(standing, checked.own), strict=True)),
+        own=list(zip(own, checked.own, strict=True)),
         rest=[each for each in used if each.id in bank.ids and each.id not in shown],
     )
-
-
-def verdict(checked: Check, referred: bool) -> str:
-    """Return which of three levels a picture is on, and in what it is like its reference."""
-    alike = {}
-    if referred:
-        around, own = checked.surroundings, checked.subject
-        alike = {
-            "pose and place": checked.same_layout,
-            f"the colours around it ({percent(around)} apart on average)": around < ALIKE_COLOURS,
-            f"its own colours, where v is strong ({percent(own)} apart on average)": own < ALIKE_COLOURS,
-        }
-    return part(
-        "verdict",
-        level=checked.level,
-        levels=[(name, short) for name, (short, _) in LEVELS.items()],
-        said=LEVELS[checked.level][1],
-        standing=standing(checked.best),
-        alike=[("alike" if same else "unlike", what) for what, same in alike.items()],
-    )
-
-
-def standing(near: Near) -> str:
-    """Return how near a picture is, measured by the memory's own pictures."""
-    share = percent(near.percentile / 100)
-    return f"{share} of the memory's own pictures have a closer neighbour than this one."
 
 
 def build(compose: Compose) -> None:

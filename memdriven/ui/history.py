@@ -24,16 +24,6 @@ from memdriven.ui.references import again, panels, show_references
 from memdriven.ui.state import NUMBERS, RULES, read_number
 from memdriven.ui.steering import Steering
 
-ACTIONS = {
-    "inspect": ("Inspect", "Look at its settings; mine stay as they are"),
-    "remix": ("Remix", "Take everything but the noise"),
-    "restore": ("Restore", "Take everything and show this picture"),
-    "similar": (
-        "Paint something similar",
-        "The same settings and seed, with the model and references that are here",
-    ),
-}
-"""What can be done with a past picture: label and hint."""
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
 MOST, FAVOURITES = 50, 100
@@ -64,7 +54,7 @@ def panel_html(stored: object) -> str:
     if not items:
         return note("Every finished picture is listed here. The list stays in this browser.")
     starred = any(each.get("star") for each, _ in items)
-    return html.render("history", items=items, starred=starred, most=MOST, actions=ACTIONS)
+    return html.render("history", items=items, starred=starred, most=MOST)
 
 
 def read(written: object) -> Recipe:
@@ -168,22 +158,17 @@ def inspection(recipe: Recipe) -> str:
         references.append(each)
     # A recipe of another of the page's models: opening that is left to a press.
     other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.registry().folders
-    closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, []
+    closed, fits = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False
     with suppress(MemDrivenError):
         pipe.check_recipe(recipe)
         fits = not closed
-    if recipe.private:
-        notes.append("Needs a private image, which only the tab that had it can use.")
-    if not fits and not closed:
-        notes.append("Made with a model or memory that this page does not have now.")
-    offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
     return html.render(
         "recipe",
         recipe=recipe,
         rule=RULES.get(recipe.strategy, recipe.strategy),
         references=references,
-        notes=notes,
-        acts=[(act, *ACTIONS[act]) for act, there in offered.items() if there],
+        fits=fits,
+        closed=closed,
     )
 
 

@@ -14,11 +14,11 @@ import itertools
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,12 +28,11 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
+from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import MemDrivenError
 from memdriven.numbers import counted, percent
 from memdriven.ui import gr, state
 
-CONTROL_GONE = "only for a caption of the memory"
-PICTURE_BUSY = "Painting\u2026"
 READY = "Ready."
 
 # ---------------------------------------------------------------------------------------------------------
@@ -125,67 +124,27 @@ def _washed(colours: np.ndarray, alpha: np.ndarray) -> str:
     return image_uri(Image.fromarray(np.dstack([colours, alpha]), "RGBA"), "PNG")
 
 
+BINS = 72
+"""Bars of a histogram of cosines."""
+
+
+def counts(cosines: Tensor) -> tuple[float, list[float]]:
+    """Return where a histogram of cosines (n,) begins, at or below 0, and the count of each bar up to 1."""
+    low = min(0.0, float(cosines.min()))
+    return low, torch.histc(cosines, BINS, low, 1.0).tolist()
+
+
 TEMPLATES.filters |= {
     "aria": lambda value: None if value is None else str(value).lower(),
     "barcode": barcode,
     "counted": counted,
+    "counts": counts,
     "percent": percent,
     "seed_words": seed_words,
     "uri": image_uri,
     "wash": wash,
 }
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Charts, as `parts.html` draws them.
-
-BINS, WIDTH, HEIGHT = 72, 720, 150
-"""Bars of the histogram of cosines, up to 1; its size, without the axis."""
-
-
-def bars(
-    rows: Iterable[tuple[str, float]], largest: float, form: Callable[[float], str] = "{:.2f}".format
-) -> list[tuple[str, str, str]]:
-    """Return named numbers as bars: each one's name, width and words; `largest` fills one."""
-    return [(name, f"{100 * value / largest if largest else 0:.1f}%", form(value)) for name, value in rows]
-
-
-class Histogram(NamedTuple):
-    """How many items have which cosine with the caption, and where the references lie."""
-
-    bars: list[tuple[float, float, float, float]]
-    """Each one's x, y, width and height."""
-    marks: list[tuple[float, str]]
-    """Place and cosine of each reference in use."""
-    others: list[float]
-    """Places of those that were tried."""
-    ticks: list[tuple[float, str]]
-    said: str
-    width: int = WIDTH
-    height: int = HEIGHT
-
-
-def histogram(cosines: Tensor, marks: Sequence[float], others: Sequence[float] = ()) -> Histogram:
-    """Return the histogram of cosines (n,), with those of the references in use and of others tried."""
-    low = min(0.0, float(cosines.min()))
-    counts = torch.histc(cosines, BINS, low, 1.0).tolist()
-    step, most = WIDTH / BINS, max(counts) or 1
-
-    def x(value: float) -> float:
-        return round((value - low) / (1 - low) * WIDTH, 1)
-
-    drawn = []
-    for place, count in enumerate(counts):
-        up = round(max(2.0, count / most * (HEIGHT - 24)), 1)
-        drawn += [(round(place * step + 0.5, 1), HEIGHT - up, step - 1, up)] * (count > 0)
-    used = ", ".join(f"{each:.2f}" for each in marks) or "none"
-    return Histogram(
-        bars=drawn,
-        marks=[(x(each), f"{each:.2f}") for each in marks],
-        others=[x(each) for each in others],
-        ticks=[(x(each / 4), f"{each / 4:g}") for each in range(-4, 5) if each / 4 >= low],
-        said=f"Histogram of {len(cosines):,} cosines from {low:.1f} to 1; references in use at {used}",
-    )
+TEMPLATES.tests["absent"] = ABSENT.__contains__
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -13,13 +13,11 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from PIL import Image
-
 from memdriven.explore.compare import WRONG, across, least_alike
-from memdriven.explore.critic import contents, load_critic
-from memdriven.explore.inside import BLOCKS, Inside, hide, look_inside, viewed
+from memdriven.explore.critic import contents, judged, load_critic
+from memdriven.explore.inside import BLOCKS, Inside, hide, look_inside, reference
 from memdriven.models.noise import WHOLE
-from memdriven.numbers import counted, percent
+from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
@@ -29,8 +27,6 @@ from memdriven.ui.query import STATE_SECONDS, Compose, Query, read_examples
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the memory's features that are shown side by side."""
 RULES = state.RULES | {"random": "drawn at random", "oracle": "its own caption"}
-CRITIC_SIZE = 128
-"""Side in px of the picture whose content features are shown where no D says which it judges."""
 QUESTIONS = ("Is it real?", "Real, and fits its caption?", "Real, and fits a wrong one?")
 
 
@@ -96,20 +92,14 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
     found, bank = seen.prepared.retrieval, pipe.bank
     cosines = {each: float(seen.cosines[bank.index_of(each)]) for each in found.ids if each in bank.ids}
     tried = [each.neighbour.id for each in seen.prepared.tried if not each.kept]
-    others = [float(seen.cosines[bank.index_of(each)]) for each in tried]
-    cards = []
-    for each in found:
-        nearness = "your own image"
-        if each.id in cosines:
-            place = int((seen.cosines > cosines[each.id]).sum()) + 1
-            nearness = f"cosine {cosines[each.id]:.2f}, number {place} of {bank.n:,}"
-        cards.append((each, nearness))
+    places = {each: int((seen.cosines > cosine).sum()) + 1 for each, cosine in cosines.items()}
     of = {
-        "memory": counted(bank.n, "item"),
-        "cosines": html.histogram(seen.cosines, list(cosines.values()), others),
+        "cosines": seen.cosines,
+        "marks": list(cosines.values()),
+        "others": [float(seen.cosines[bank.index_of(each)]) for each in tried],
         "rule": "" if found.strategy == "sentence-sentence" else RULES.get(found.strategy, ""),
         "tried": found.tried,
-        "found": cards,
+        "found": [(each, cosines.get(each.id), places.get(each.id)) for each in found],
     }
     return Step("search", "Search", "memory", "search", of)
 
@@ -117,16 +107,16 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
 def features(seen: Inside) -> Step:
     """Show the reference with v over it, v at one place, and v_G."""
     found, mean = seen.prepared.retrieval, seen.v.mean(dim=(1, 2))
-    top, largest = mean.topk(8)[1].tolist(), float(mean.max())
+    top = mean.topk(8)[1].tolist()
     of = {
-        "picture": html.image_uri(_reference(seen)),
+        "picture": html.image_uri(reference(seen)),
         "strength": wash(seen.v.norm(dim=0), "memory"),
         "mean": mean,
         "count": len(found),
         "share": percent(found[0].weight) if len(found) else "",
         "cropped": seen.noise.view.window != WHOLE,
         "mirrored": bool(seen.noise.view.mirrored),
-        "channels": html.bars([(f"channel {n}", float(mean[n])) for n in top if mean[n] > 0], largest),
+        "channels": {f"channel {n}": float(mean[n]) for n in top if mean[n] > 0},
     }
     return Step("features", "Features", "memory", "features", of)
 
@@ -170,8 +160,7 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
         answers = None
         if judge is not None:
             sentences = [pipe.retriever.query(each).text.sentence[0].float() for each in (own, wrong)]
-            said = zip(QUESTIONS, judge.judge(picture, *sentences), strict=True)
-            answers = html.bars(said, 1.0, percent)
+            answers = dict(zip(QUESTIONS, judge.judge(picture, *sentences), strict=True))
         pooled = [(a.width, html.image_uri(a)) for a in contents(picture)]
         shown.append(
             {"name": name, "picture": html.image_uri(picture), "contents": pooled, "answers": answers}
@@ -179,22 +168,6 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> Step:
     small = [html.image_uri(each) for each in contents(seen.pictures[0])]
     of = {"judged": shown, "wrong": wrong, "side": made.width, "pooled": small}
     return Step("critic", "Critic", "paint", "critic", of)
-
-
-def judged(pipe: MemoryDrivenPipeline, seen: Inside) -> tuple[Image.Image | None, Image.Image]:
-    """Return the reference, as the noise saw it (None without one), and the picture, at the size D judges."""
-    judge = load_critic(pipe.checkpoint)
-    size = CRITIC_SIZE if judge is None else judge.size
-    made = next((each for each in seen.pictures if each.width == size), seen.pictures[-1])
-    real = _reference(seen).resize(made.size, Image.Resampling.BICUBIC)
-    return real if len(seen.prepared.retrieval) else None, made
-
-
-def _reference(seen: Inside) -> Image.Image:
-    """Return the first reference's image as the noise lets it be seen; grey where there is none."""
-    if not len(seen.prepared.retrieval):
-        return Image.new("RGB", (64, 64), (128, 128, 128))
-    return viewed(seen.prepared.retrieval[0].image, seen.noise.view)
 
 
 def _numbers(seen: Inside) -> dict[str, Any]:
@@ -266,7 +239,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     for rows in across(pipe, request, names):
         if rows[-1].pictures or rows[-1].retrieval is None:
             line = status(f"Control {len(rows)} of {len(names)}.", busy=len(rows) < len(names))
-            yield html.render("controls", rows=rows, gone=html.CONTROL_GONE), line
+            yield html.render("controls", rows=rows), line
 
 
 def build(compose: Compose) -> None:

@@ -17,10 +17,12 @@ from statistics import fmean
 from typing import Any
 
 from memdriven.errors import ConfigError, DataError
+from memdriven.explore import lessons
+from memdriven.explore.lessons import Lesson, Question, questions
 from memdriven.numbers import is_whole, parse_json, shown
-from memdriven.ui import gr, html, lessons, queue, state
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui import copies, gr, html, inside, queue, state
 from memdriven.ui.html import BESIDE, READY, note, panel, status
-from memdriven.ui.lessons import Lesson, Question, questions
 from memdriven.ui.query import STATE_SECONDS, Compose, read_examples
 
 EMPTY = "Predict, then run. What happens appears here."
@@ -29,18 +31,6 @@ PLACE = "MEMDRIVEN_ANSWERS"
 """Names the file of answers; ~/.memdriven/answers.jsonl without it."""
 MOST_BYTES = 1_000_000
 """The file grows no further than this."""
-
-_OF_THIS_LESSON = f"""(made, lesson) => {{
-  const of = (html, name) => new RegExp(`data-${{name}}="([^"]*)"`).exec(html || "")?.[1];
-  const late = of(made, "of") !== undefined && of(made, "of") !== of(lesson, "lesson");
-  const open = !late && of(made, "done") === "true";
-  return late
-    ? [{json.dumps(note(EMPTY))}, {{__type__: "update", visible: false}},
-       {json.dumps(status(READY))}]
-    : [undefined, {{__type__: "update", visible: open}}, undefined];
-}}"""
-"""A cancelled run's last words may still be on their way when the next lesson is there already;
-the browser alone sees both, and puts such a result away again."""
 
 
 def lesson_of(chosen: object) -> Lesson:
@@ -53,11 +43,28 @@ def lesson_of(chosen: object) -> Lesson:
 
 def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
     """Yield what came true (at the end), the experiment so far, and the status."""
-    lesson = lesson_of(chosen)
-    for ran in lessons.run(state.pipeline(), lesson, caption if isinstance(caption, str) else ""):
-        yield None, _result(lesson, ran.made), status("Running the experiment\u2026", busy=True)
+    lesson, pipe, space, busy = lesson_of(chosen), state.pipeline(), None, "Running the experiment\u2026"
+    if lesson.experiment in lessons.COMPARED:
+        for line in copies.describing(pipe):
+            yield None, _result(lesson, note(line)), status(busy, busy=True)
+        space = copies.space(pipe).result()
+    for ran in lessons.run(pipe, lesson, caption if isinstance(caption, str) else "", space):
+        made = _experiment(pipe, lesson, ran.shown)
+        yield None, _result(lesson, made), status(busy, busy=True)
     line = status("That is what happened. Reveal tells why.")
-    yield (lesson.id, ran.answer, ran.measured), _result(lesson, ran.made, done=True), line
+    yield (lesson.id, ran.answer, ran.measured), _result(lesson, made, done=True), line
+
+
+def _experiment(pipe: MemoryDrivenPipeline, lesson: Lesson, shown: Mapping[str, Any]) -> str:
+    """Return what an experiment has shown so far."""
+    told = dict[str, object]()
+    if lesson.experiment == "gates":
+        told["walk"] = inside.walk(pipe, shown["seen"], "lesson", ("features", "stage0", "picture"))
+    elif lesson.experiment == "critic":
+        told["account"] = html.part("critic", inside.critic(pipe, shown["seen"]).of, of="stations")
+    elif lesson.experiment == "copy":
+        told["check"] = copies.check_html(pipe, shown["output"])
+    return html.part(lesson.experiment, {**shown, **told}, of="experiments")
 
 
 def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
@@ -70,20 +77,16 @@ def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.
     if isinstance(outcome, tuple) and outcome[0] == lesson.id:
         _, answer, measured = outcome
     said = lesson.options.index(str(predicted)) if predicted in lesson.options else None
-    verdict, judged = "open", "None of the answers came true."
-    if said is None:
-        judged = "You made no prediction."
-    elif answer is not None:
-        right = said == answer
-        verdict, judged = ("right", "You were right.") if right else ("wrong", "It came otherwise.")
+    verdict = "open"
+    if said is not None and answer is not None:
+        verdict = "right" if said == answer else "wrong"
     known = list(lessons.lessons().values())
     place = known.index(lesson) + 1
     shown = html.render(
         "reveal",
         lesson=lesson,
-        predicted="none" if said is None else predicted,
+        predicted=None if said is None else predicted,
         verdict=verdict,
-        judged=judged,
         measured=measured,
         answer=answer,
         place=place,
@@ -220,7 +223,6 @@ def build(compose: Compose) -> None:
             words: lesson_html(lesson),
             answer: gr.Radio(choices=list(lesson.options)),
             own: gr.Textbox(placeholder=lesson.request.caption),
-            start: gr.Button(interactive=False),
             made: note(EMPTY),
             compose.status: status(READY),
         }
@@ -230,10 +232,15 @@ def build(compose: Compose) -> None:
     # one after the other): its word of it could come late, and take away what they have answered since.
     filled = {answer: None, own: "", judged: "", thanks: ""} | dict.fromkeys(asked)
     chosen.change(None, None, list(filled), js=f"() => {json.dumps([*filled.values()])}", **BESIDE)
-    parts = [taught, quiz, words, answer, own, start, made, compose.status]
+    parts = [taught, quiz, words, answer, own, made, compose.status]
     chosen.change(choose, chosen, parts, **BESIDE)
-    made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)
-    answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **BESIDE)
+    # A cancelled run's last words may still be on their way when the next lesson is there already; the
+    # browser alone sees both, and puts such a result away again (`page.js`).
+    cleared = json.dumps([note(EMPTY), status(READY)])
+    put_away = f"(...both) => window.memdriven.ofThisLesson(...both, ...{cleared})"
+    made.change(None, [made, words], [made, open_, compose.status], js=put_away, **BESIDE)
+    answered = "said => ({ __type__: 'update', interactive: Boolean(said) })"
+    answer.change(None, answer, start, js=answered, **BESIDE)
     open_.click(reveal, [chosen, answer, outcome], [judged, open_], **BESIDE)
     judged.click(onward, None, chosen, **BESIDE)
     save.click(keep, [chosen, visit, *asked], [thanks, visit], **BESIDE)

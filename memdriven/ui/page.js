@@ -197,7 +197,7 @@
     const files = new DataTransfer();
     files.items.add(file);
     const [zone, tab] = file.type === "image/png" ? ["#recipe-drop", "history"] : ["#own", "picture"];
-    reach(`${zone} :is(input[type=file], [data-act=fetch])`, tab, (found) => {
+    reach(`${zone} :is(input[type=file], [data-act=fetch], [data-told])`, tab, (found) => {
       if (!found.matches("input")) return found.focus();
       found.files = files.files;
       found.dispatchEvent(new Event("change", { bubbles: true }));
@@ -220,6 +220,15 @@
     const output = event.target.closest(".md-weight")?.querySelector("output");
     if (output) output.textContent = `\u00d7${event.target.value}`;
   });
+
+  // What a lesson's panel is to show, whether what it shows can be revealed, and the status: the result of another
+  // lesson than that on screen is put away.
+  window.memdriven.ofThisLesson = (made, lesson, empty, ready) => {
+    const of = (html, name) => new RegExp(`data-${name}="([^"]*)"`).exec(html || "")?.[1];
+    const late = of(made, "of") !== undefined && of(made, "of") !== of(lesson, "lesson");
+    const open = { __type__: "update", visible: !late && of(made, "done") === "true" };
+    return late ? [empty, open, ready] : [undefined, open, undefined];
+  };
 
   // Ctrl + Enter: the button beside the box that is written in, else the open tab's first.
   document.addEventListener("keydown", (event) => {

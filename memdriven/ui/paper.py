@@ -13,10 +13,10 @@ from PIL import Image
 from memdriven.checkpoint import load_rival, rival_budget
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.evaluation.report import PUBLISHED
-from memdriven.evaluation.results import Result
 from memdriven.explore.compare import by_others, mean_difference, painted
+from memdriven.explore.copies import LEVELS
 from memdriven.explore.inside import look_inside
-from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
+from memdriven.explore.paper import answers, paint_rival, rows_of
 from memdriven.files import read_json
 from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -30,7 +30,6 @@ ROWS, NOISES = 4, 5
 COLUMNS, ROW_NAMES, CAPTIONS = read_json(Path(__file__).with_name("paper.json"), DataError).values()
 """Names of Table 1's columns and rows, and the figures' captions."""
 RIVAL_HEAD = "A rival without memory"
-HOLDS = {"yes": "holds", "partly": "in part", "no": "does not hold", None: "not measured"}
 
 
 def draw(number: object, *query: object) -> Iterator[tuple[str, str]]:
@@ -61,22 +60,9 @@ def _requests(asked: Query) -> list[Request]:
 def claims_html() -> str:
     """Return the table of claims, where the paper makes them, and what was measured here."""
     try:
-        rows = [_claim(*each) for each in answers(state.pipeline()).items()]
+        return part("claims", state.pipeline().checkpoint.name, answers(state.pipeline()))
     except MemDrivenError as error:
         return html.failure(error)
-    return part("claims", state.pipeline().checkpoint.name, rows)
-
-
-def _claim(claim: Claim, answered: Answered) -> dict[str, object]:
-    """Return a claim's row: where it is seen, by which press on which tab, and whether it holds."""
-    here, holds = answered[0], answered[1]
-    tab, press = claim.see, "#generate"
-    if claim.see == "inside":  # works it out when it is opened
-        press = '[data-tab-id="inside"]'
-    elif claim.see.startswith(("figure", "table")):
-        tab, press = "paper", f'#paper-choice input[value="{claim.see.removeprefix("figure ")}"]'
-    verdict = HOLDS[holds]
-    return {"claim": claim, "here": here, "holds": holds, "verdict": verdict, "tab": tab, "press": press}
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -115,9 +101,10 @@ def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     heads, rows = ("Given text", "Retrieved", "Ours", "Copy check"), list[dict[str, Any]]()
     for request in requests:
         output = pipe(request)
-        found = copies.verdict(copies.space(pipe).result().check(output), len(output.retrieval) > 0)
+        found = copies.space(pipe).result().check(output)
+        verdict = html.part("verdict", found, len(output.retrieval) > 0, LEVELS, of="copies")
         made = {"caption": request.caption, "retrieval": output.retrieval, "pictures": output.images}
-        rows.append(made | {"check": found})
+        rows.append(made | {"check": verdict})
         yield _figure("3", part("rows", heads, rows))
 
 
@@ -141,28 +128,10 @@ def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
 
 def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Table 1 with our own rows below it, each number with its form."""
-    theirs, ours, measured, dash = [], [], rows_of(pipe), "\u2013"
-    for each in PUBLISHED["CUB"]:
-        theirs.append([each["method"], each["fid"] or dash, each["form"], each["r_precision"] or dash])
-    for row, name in ROW_NAMES.items():
-        if any((row, each) in measured for each in COLUMNS):
-            ours.append([name, *(_shown(each, measured.get((row, each))) for each in COLUMNS)])
-    tables = [("Published, CUB", ("Method", "FID", "form", "R-precision"), theirs)]
-    forms = sorted({each.protocol for each in measured.values() if each.metric in COLUMNS}) if ours else []
-    if ours:
-        tables.append((f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours))
-    lines = [form.replace("KID x 1000", "KID") for form in forms]
-    yield _figure("table 1", part("numbers", tables, lines))
-
-
-def _shown(name: str, result: Result | None) -> str:
-    if result is None:
-        return ""
-    if name == "kid_vgg":  # recorded in thousandths; of unscaled features the plain number is easier to read
-        return f"{result.value / 1000:,.1f}"
-    if name in ("asked_colours", "copy_suspected"):
-        return f"{100 * result.value:.1f}"
-    return f"{result.value:,.0f}" if abs(result.value) >= 100 else f"{result.value:.2f}"
+    known = rows_of(pipe)
+    rows = {row: name for row, name in ROW_NAMES.items() if any((row, each) in known for each in COLUMNS)}
+    table = part("numbers", PUBLISHED["CUB"], COLUMNS, rows, known, pipe.checkpoint.name)
+    yield _figure("table 1", table)
 
 
 FIGURES: dict[str, tuple[str, Figure]] = {
@@ -175,8 +144,7 @@ FIGURES: dict[str, tuple[str, Figure]] = {
 
 
 def _figure(number: str, made: str, caption: str = "") -> str:
-    name = "Table 1" if number == "table 1" else f"Figure {number}"
-    return part("figure", number, name, caption or CAPTIONS[number], made)
+    return part("figure", number, caption or CAPTIONS[number], made)
 
 
 def build(compose: Compose) -> None:

@@ -14,9 +14,7 @@ from typing import Any, NotRequired, TypedDict, TypeGuard
 from PIL import Image
 
 from memdriven.data.images import centre_square
-from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.numbers import percent
 from memdriven.pipeline import own_image
 from memdriven.pipeline.claims import Claim, Named, by_thing, denials
 from memdriven.pipeline.output import PipelineOutput, Tried
@@ -72,19 +70,8 @@ def recipe_of(current: object, wanted: str) -> Recipe:
     raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
 
 
-STEPS = {
-    "encode": ("md-text", "read words"),
-    "retrieve": ("md-memory", "search memory"),
-    "features": ("md-memory", "recall features"),
-    "choose": ("md-memory", "try and choose"),
-    "check": ("md-paint", "look for what is named"),
-}
-"""Colour and name of each step of the pipeline; the others are the stages, which paint."""
 LARGER = (2, 4)
 """Times that a picture can be enlarged for its download."""
-CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
-TOGETHER = {frozenset(("crown", "head")): "head", frozenset(("back", "breast")): "plumage"}
-"""A reader's word for attributes that one word of a caption names at once."""
 
 
 def picture_panel(
@@ -106,25 +93,10 @@ def picture_panel(
             "gallery": [(each, one.to_json()) for each, one in zip(tried, alone, strict=True)],
             "claims": claims_list(output.claims[0], output.retrieval.named, recipe),
             "larger": [(times, times * output.images[0].width) for times in LARGER],
-            "timing": time_bar(output.timings),
+            "timing": part("times", output.timings),
             "written": recipe.to_json(indent=1),
         }
-    about = {"output": output, "recipe": recipe, "busy": html.PICTURE_BUSY}
-    return html.render("picture", src=src, stages=list(shown), **about, **values)
-
-
-def time_bar(timings: Mapping[str, float]) -> str:
-    """Return a bar of the steps' shares of time, and each step's milliseconds beneath it."""
-    taken = {name: ms for name, ms in timings.items() if name != "total"}
-    whole, steps = sum(taken.values()) or 1.0, []
-    for step, ms in taken.items():
-        kind, name = STEPS.get(step, ("md-paint", f"paint {step.removeprefix('stage ')} px"))
-        steps.append((kind, name, _milliseconds(ms), f"{100 * ms / whole:.2f}%"))
-    return part("times", _milliseconds(timings.get("total", whole)), steps)
-
-
-def _milliseconds(time: float) -> str:
-    return f"{time:.{0 if time >= 10 else 1}f}"
+    return html.render("picture", src=src, stages=list(shown), output=output, recipe=recipe, **values)
 
 
 def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
@@ -132,48 +104,15 @@ def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
 
     Without a memory nothing is ticked: a blob of the right colours would have all that it was asked for.
     """
-    things, others = by_thing(named, claims), []
-    if things and not (recipe.memory and recipe.strategy != "none"):
-        blind = f"whether there is a {state.subject()}" if state.subject() else "shapes"
-        others.append(
-            f"No memory took part, so nothing is ticked: the model's reader sees colours, not {blind}."
-        )
+    things, denied = by_thing(named, claims), list[str]()
     if any(claim.said == "denied" for claim in claims):
-        denied = ", ".join(denials(recipe.caption))
-        others.append(f"This model cannot leave things out, and may paint what your words deny: {denied}.")
-    if implied := ", ".join(_thing([claim]) for claim in claims if claim.said == "implied" and things):
-        others.append(f"The model also expects, though no word says so: {implied}.")
-    ticked = [_claim(thing) for thing in things if recipe.memory and recipe.strategy != "none"]
-    return part("claims", ticked, sum(each["holds"] for each in ticked), others) if ticked or others else ""
-
-
-def _claim(thing: Sequence[Claim]) -> dict[str, Any]:
-    """Return one thing that is named, and of each attribute of it that is not seen what is."""
-    instead = []
-    for each in [claim for claim in thing if not claim.holds]:
-        looks = "there is none" if each.seen in ABSENT else f"looks {_value(each.seen)}"
-        instead.append(looks if len(thing) == 1 else f"{_name(each.attribute)} {looks}")
-    return {
-        "holds": not instead,
-        "thing": _thing(thing),
-        "instead": ", ".join(instead),
-        "probability": ", ".join(percent(each.probability) for each in thing),
-    }
-
-
-def _thing(thing: Sequence[Claim]) -> str:
-    """Return attributes of one value in words: "crown: red"."""
-    names = [each.attribute for each in thing]
-    name = TOGETHER.get(frozenset(names)) or " and ".join(map(_name, names))
-    return f"{name}: {_value(thing[0].wanted)}"
-
-
-def _name(attribute: str) -> str:
-    return CLAIM_NAMES.get(attribute, attribute.replace("_", " "))
-
-
-def _value(value: str) -> str:
-    return "no" if value in ABSENT else value.replace("_", " ")
+        denied = denials(recipe.caption)
+    implied = [claim for claim in claims if claim.said == "implied" and things]
+    by_memory = bool(recipe.memory) and recipe.strategy != "none"
+    if not (things or denied):
+        return ""
+    held = sum(all(claim.holds for claim in thing) for thing in things)
+    return part("claims", things, held, by_memory, denied, implied, state.subject())
 
 
 # ---------------------------------------------------------------------------------------------------------

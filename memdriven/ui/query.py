@@ -91,6 +91,9 @@ class Query(NamedTuple):
 KEPT = (*(name for name in Query._fields if name != "steering"), "checkpoint")
 """What a browser tab keeps of the column over a reload, by name."""
 
+WRITTEN = ("caption", "source", "comparison", "k", "keep", "share", "guidance", "mirror", "window")
+"""What a recipe sets: what a visitor writes or chooses while one is painted stays."""
+
 
 def _window(written: object) -> Any:
     parts: Any = written.replace(",", " ").split() if isinstance(written, str) else ()
@@ -357,8 +360,6 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 column.steps = panel(elem_id="steps", js_on_load=html.CLICKS)
                 free = "Off: a new random seed for every picture."
                 column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
-                # What is written into the box, by hand or the button, is kept (`page.js`).
-                gr.on([column.keep.input, dice.click], typed, None, column.seed, **html.PRESS)
                 label, sides = "Mirror the memory, left to right", FREE | {"no": "off", "yes": "on"}
                 column.mirror = html.choice(gr.Radio, "mirror", label, sides, value="")
                 label = "Part of the memory that is seen (left, top, side)"
@@ -376,6 +377,10 @@ def build(begin: Mapping[str, Any]) -> Compose:
     column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
+    # What is written into the box of the seed, by hand or the button, is kept (`page.js`).
+    gr.on([column.keep.input, dice.click], typed, None, column.seed, **html.PRESS)
+    for each in column.named(*WRITTEN):
+        each.input(typed, None, each, **html.PRESS)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
     column.on(column.source.change, show_source, ["source"], set_by_source, **html.BESIDE)
     # What is in use changed, by the html.choice or by a recipe.

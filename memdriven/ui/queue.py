@@ -31,10 +31,11 @@ from weakref import WeakSet
 from fastapi import HTTPException, Request
 from gradio import queueing, routes, state_holder
 from gradio.server_messages import ProcessCompletedMessage
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memdriven.ui import gr, session, state
 from memdriven.ui.html import PRESS, QUEUED, status
-from memdriven.ui.server import CLIENT, Application, Message, Receive, Scope, Send
+from memdriven.ui.server import CLIENT
 
 SESSION = 8
 """Events of one session that may wait: a press starts up to three."""
@@ -143,18 +144,6 @@ class FairQueue(queueing.Queue):
                         self.turns.popitem(last=False)
                     return [event], False, name
         return None
-
-    def stop(self, visitor: str | None, shown: Shown, giving: gr.blocks.Block | None = None) -> None:
-        """End what a visitor's presses asked for (of them those that are `giving` something for a component).
-
-        Gradio's own `cancels` come from the page, which hears of their end late and forgets what was pressed
-        meanwhile. The last message of each event says what the page is to show, `shown`: others may be on
-        their way.
-        """
-        for event in [*self._painted(), *self._waiting()]:
-            asked = event.session_hash == visitor and event.concurrency_id in GROUPS
-            if asked and (giving is None or giving in event.fn.outputs):
-                self._end(event, shown)
 
     async def process_events(self, events: list[queueing.Event], *given: Any, **named: Any) -> None:
         """Run an event to its end; of one that was stopped, the checkpoint that it chose since goes back."""
@@ -320,7 +309,7 @@ class StreamEnds:
     left: ClassVar[dict[str, asyncio.Event]] = {}
     """By session, of the streams that are ending."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -391,9 +380,17 @@ def tell(line: gr.HTML) -> None:
 
 
 def stop(shown: Shown, giving: gr.blocks.Block | None = None) -> None:
-    """End what the visitor's presses asked for, as `FairQueue.stop` does; for handlers that are `async`."""
-    for each in FairQueue.pages:
-        each.stop(session(), shown, giving)
+    """End what the visitor's presses asked for (of them those that are `giving` something for a component).
+
+    For handlers that are `async`. Gradio's own `cancels` come from the page, which hears of their end late
+    and forgets what was pressed meanwhile. The last message of each event says what the page is to show,
+    `shown`: others may be on their way.
+    """
+    for page in FairQueue.pages:
+        for event in [*page._painted(), *page._waiting()]:
+            asked = event.session_hash == session() and event.concurrency_id in GROUPS
+            if asked and (giving is None or giving in event.fn.outputs):
+                page._end(event, shown)
 
 
 def stop_with(column: SimpleNamespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,19 +14,17 @@ from memdriven.errors import MemDrivenError, RetrievalError, WordlessCaptionErro
 from memdriven.explore.compare import carries
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.retrieval import Neighbour
-from memdriven.numbers import counted, percent
+from memdriven.numbers import percent
 from memdriven.pipeline.claims import DENYING, denials, several
 from memdriven.pipeline.output import Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Reference, Request
 from memdriven.ui import state
 from memdriven.ui.html import READY, data_uri, failure, image_uri, note, render, status
 from memdriven.ui.query import Query
-from memdriven.ui.steering import ACTIONS, MAX_FACTOR, MAX_PINS, Steering, card_acts
+from memdriven.ui.steering import MAX_FACTOR, MAX_PINS, Steering
 
 MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 MEMORY_ERROR = "No references for this caption."
-FOLDED = 3
-"""More ignored words than this are told by their number, and shown when it is opened."""
 SHOWN = 6
 """References on screen: those in use and the next in line."""
 
@@ -202,13 +200,12 @@ def memory_panel(
         steered = "Kept for these words"
     return render(
         "memory",
-        off=retrieval.strategy == "none",
+        strategy=retrieval.strategy,
         tried=retrieval.tried,
-        used=[_card(each, retrieval, steering, ACTIONS) for each in retrieval],
-        spare=[_card(each, retrieval, steering, ("pin", "mask")) for each in spare],
-        steerable=steering is not None,
+        used=[_card(each, retrieval, steering) for each in retrieval],
+        spare=[_card(each, retrieval, steering) for each in spare],
+        steering=steering,
         steered=steered,
-        like=steering and steering.like,
         masked=[_masked(name, state.pipeline().bank) for name in steering.masks] if steering else [],
         most=f"{MAX_FACTOR:g}",
     )
@@ -224,37 +221,32 @@ def _masked(name: str, bank: MemoryBank) -> dict[str, str]:
 
 def unknown_words(caption: str, words: Sequence[UnknownWord], truncated: int = 0) -> str:
     """Return what a model does not take as it is written: words and the ones on offer, denials, numbers."""
-    ignored, lines = [each.word for each in words if each.replacement is None], []
+    ignored, kinds = [each.word for each in words if each.replacement is None], state.paints()
     # What is denied is painted where the model knows a word of it, articles apart.
     denied = [each for each in denials(caption) if set(tokenize(each)) - _SMALL_WORDS - {*ignored}]
-    if truncated:
-        lines.append(f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}.")
     if denied:
         ignored = [word for word in ignored if word not in DENYING]
-        lines.append(f"This model cannot leave things out: it will paint {', '.join(denied)}.")
-    if several(caption, kinds := state.paints()):
-        lines.append(f"This model paints one {kinds[0]} at a time.")
-    offers = [each for each in words if each.replacement is not None]
-    if not (offers or ignored or lines):
-        return ""
-    return render("unknown", offers=offers, ignored=ignored, lines=lines, folded=FOLDED)
+    told = {
+        "offers": [each for each in words if each.replacement is not None],
+        "ignored": ignored,
+        "truncated": truncated,
+        "denied": denied,
+        "one": kinds[0] if several(caption, kinds) else "",
+    }
+    return render("unknown", **told) if any(told.values()) else ""
 
 
-def _card(
-    neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None, acts: Iterable[str]
-) -> dict[str, object]:
-    """Return one reference as `memory.html` shows it, with those of these acts that it has."""
+def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None) -> dict[str, object]:
+    """Return one reference as `memory.html` shows it."""
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
-    mixed = len(retrieval) > 1
     return {
         "of": neighbour,
         "src": data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image),
         "rank": "By hand" if by_hand else f"No. {neighbour.rank}",
-        "share": percent(neighbour.weight) if mixed else "",
+        "share": percent(neighbour.weight) if len(retrieval) > 1 else "",
         "words": mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words()),
         "fit": _fit(neighbour, retrieval),
-        "acts": card_acts(neighbour, steering, acts, mixed) if steering else [],
         "own": steering is not None and steering.owns(neighbour.id),
         "factor": f"{steering.factors.get(neighbour.id, 1.0):g}" if steering else "",
     }
@@ -290,23 +282,14 @@ def mark_words(
     return pieces
 
 
-def _fit(neighbour: Neighbour, retrieval: Retrieval) -> dict[str, str | None] | None:
+def _fit(neighbour: Neighbour, retrieval: Retrieval) -> dict[str, object] | None:
     """Return how many of the things that the words name a reference has, or else how many of the words."""
-    bank, label, score = state.pipeline().bank, "has {} of the {} things you named", None
+    bank = state.pipeline().bank
     if neighbour.id not in bank:  # an image of the visitor's own
         return None
-    has = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)])
+    has, by = carries(retrieval.named, bank.items[bank.index_of(neighbour.id)]), "things"
     if has is None:
         denied = {*DENYING, *tokenize(" ".join(denials(retrieval.caption)))}
-        label, telling = "its caption has {} of your {} main words", main_words(retrieval.words) - denied
+        by, telling = "words", main_words(retrieval.words) - denied
         has = len(telling.intersection(tokenize(neighbour.caption))), len(telling)
-        if has[1] == 1:
-            label = f"its caption {'has' if has[0] else 'lacks'} your main word"
-        if neighbour.score is not None:
-            score = f"score {neighbour.score:.3f} ({retrieval.strategy}); "
-            score += "scores of two strategies cannot be compared"
-    elif has[1] == 1:
-        label = "has what you named" if has[0] else "lacks what you named"
-    if not has[1]:
-        return None
-    return {"width": f"{100 * has[0] / has[1]:.1f}%", "words": label.format(*has), "score": score}
+    return {"by": by, "has": has[0], "of": has[1]} if has[1] else None

@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any
 
 from fastapi import HTTPException
+from fastapi.responses import JSONResponse
 from gradio.route_utils import FnIndexInferError
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memdriven.errors import ConfigError
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CLIENT: ContextVar[str] = ContextVar("client", default="")
 """The address of the visitor whose request is answered."""
@@ -64,6 +59,8 @@ SCHEME = b'<meta name="color-scheme" content="light dark">'
 """Whoever asks for dark pages sees no white one first. What Gradio is given for its head comes by script."""
 ANY, NUMBERS = "*", "0.0.0.0"
 """Among the names a page is asked for by: whatever, and whatever is a number."""
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+"""Of this machine, for its own programs alone."""
 NOT_OURS = (99, 49, 10049)
 """EADDRNOTAVAIL of Linux, macOS and Windows."""
 
@@ -84,7 +81,7 @@ class OwnServerOnly:
 
     def __init__(
         self,
-        app: Application,
+        app: ASGIApp,
         *,
         hosts: Iterable[str] = (ANY,),
         frames: Iterable[str] = (),
@@ -94,27 +91,28 @@ class OwnServerOnly:
         self.inserted = {b"<head>": b"<head>" + SCHEME, b"<gradio-app": still.encode() + b"<gradio-app"}
         self.app, self.hosts, self.forwarded = app, {host.lower() for host in hosts}, forwarded
         policy = "; ".join((*POLICY, " ".join(["frame-ancestors 'self'", *frames])))
-        self.headers = [
-            (b"content-security-policy", policy.encode("ascii")),
-            (b"referrer-policy", b"no-referrer"),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        self.headers = {
+            "content-security-policy": policy,
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on and its answer back with the headers."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = scope.get("headers", ())
-        headers = {name.lower(): value for name, value in given}
+        headers = Headers(scope=scope)
         if not self.forwarded:
-            scope["headers"] = [each for each in given if not each[0].lower().startswith(b"x-forwarded")]
-        elif b"x-forwarded-for" in headers:
-            nearest = headers[b"x-forwarded-for"].decode("latin-1").rpartition(",")[2].strip()
+            scope["headers"] = [
+                each for each in headers.raw if not each[0].lower().startswith(b"x-forwarded")
+            ]
+        elif "x-forwarded-for" in headers:
+            nearest = headers.getlist("x-forwarded-for")[-1].rpartition(",")[2].strip()
             scope["client"] = (nearest, 0)
         refused = self._refused(scope, headers)
         if refused:
-            await self._answer(refused, send)
+            await self._answer(refused)(scope, receive, send)
             return
         limit, whole, begun = _largest(scope["path"]), False, False
         CLIENT.set(scope["client"][0] if scope.get("client") else "")
@@ -145,7 +143,7 @@ class OwnServerOnly:
                 kept = [(n, v) for n, v in message.get("headers", ()) if not n.startswith(b"access-control-")]
                 if scope["path"] == "/":  # whose length changes
                     kept = [each for each in kept if each[0] != b"content-length"]
-                message["headers"] = [*kept, *self.headers]
+                message["headers"] = [*kept, *Headers(self.headers).raw]
             elif scope["path"] == "/":
                 for before, after in self.inserted.items():
                     message["body"] = message.get("body", b"").replace(before, after, 1)
@@ -163,11 +161,11 @@ class OwnServerOnly:
                 raise
             await send({"type": "http.response.body", "body": b""})
         if refused and not begun:
-            await self._answer(refused, send)
+            await self._answer(refused)(scope, receive, send)
 
-    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
+    def _refused(self, scope: Scope, headers: Headers) -> int:
         """Return why a request is refused as an HTTP status; 0 where it is not."""
-        host = headers.get(b"host", b"").decode("latin-1").lower()
+        host = headers.get("host", "").lower()
         # Without its port: [::1]:7860 or localhost:7860.
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         by_number = NUMBERS in self.hosts and _is_number(name)
@@ -175,22 +173,23 @@ class OwnServerOnly:
             return 421
         if scope["path"].removeprefix(API).startswith(UNUSED):
             return 404
-        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        origin = headers.get("origin", "").lower()
         if scope["method"] not in ("GET", "HEAD") and origin and origin.partition("://")[2] != host:
             return 403
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 15 or int(length) > _largest(scope["path"]):
+        length = headers.get("content-length", "0")
+        if (
+            not (length.isascii() and length.isdigit())
+            or len(length) > 15
+            or int(length) > _largest(scope["path"])
+        ):
             return 413
         return 0
 
-    async def _answer(self, status: int, send: Send) -> None:
-        """Send a refusal as JSON that says what to do."""
+    def _answer(self, status: int) -> JSONResponse:
+        """Return a refusal that says what to do."""
         wanted, fix = ANSWERS[status]
-        content = json.dumps({"error": f"wanted: {wanted}; what to do: {fix}"}).encode()
-        start = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        start += [(b"connection", b"close"), *self.headers]
-        await send({"type": "http.response.start", "status": status, "headers": start})
-        await send({"type": "http.response.body", "body": content})
+        content = {"error": f"wanted: {wanted}; what to do: {fix}"}
+        return JSONResponse(content, status, {"connection": "close", **self.headers})
 
 
 class _Refused(Exception):
@@ -207,12 +206,17 @@ def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
     Where it listens on every address it answers to this machine's names and to every number, as it cannot
     know under which a container or a second network is seen; a name of another site that points here is none.
     """
-    names = {host.lower(), "localhost", "127.0.0.1", "::1", *(name.lower() for name in allowed)}
+    names = {host.lower(), *OWN_NAMES, *(name.lower() for name in allowed)}
     if space := os.environ.get("SPACE_HOST"):
         names.add(space.lower())
     if host in ("0.0.0.0", "::"):
         names |= {NUMBERS, socket.gethostname().lower(), socket.getfqdn().lower()}
     return sorted(names)
+
+
+def served_alone(host: str, *, share: bool, allowed: Iterable[str], forwarded: bool) -> bool:
+    """Return whether a page that is served so (see `app.launch`) is reached from this machine alone."""
+    return host in OWN_NAMES and not (share or forwarded or [*allowed])
 
 
 def free_port(host: str, wanted: int) -> int:

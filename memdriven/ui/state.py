@@ -41,6 +41,9 @@ So no picture waits for another visitor's table; they take turns at each stage (
 And that of those who wait for a download.
 """
 
+alone = False
+"""Whether the page is reached from this machine alone, whose owner may let it fetch what it lacks."""
+
 
 def has_memory(folder: Path) -> bool:
     """Return whether there is a memory bank that a checkpoint opens with."""

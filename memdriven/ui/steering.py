@@ -7,18 +7,18 @@ is a wish of unknown origin: ids must be known, numbers are clamped, lists have 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
 from memdriven.encoders.imagenet import Vgg16Features
-from memdriven.errors import RetrievalError, require
-from memdriven.memory.retrieval import Neighbour
+from memdriven.errors import CheckpointError, RetrievalError, require
 from memdriven.numbers import is_number
 from memdriven.pipeline import own_image
 from memdriven.pipeline.request import MAX_REFERENCES, Recipe, Reference, UserImage, Variation
+from memdriven.ui import state
 from memdriven.ui.html import part, render, seed_words, status
 from memdriven.ui.state import TaskCache
 
@@ -163,37 +163,11 @@ def _room(there: Sized, most: int, what: str) -> None:
     require(len(there) < most, RetrievalError, f"at most {most} {what}", "one more", "release one first")
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Controls: what a visitor can do with a reference, and what was done.
-
-ACTIONS = {
-    "pin": ("Pin", "Keep this reference whatever you type"),
-    "mask": ("Exclude", "Never use this reference"),
-    "only": ("Only this", "Use this reference alone"),
-    "like": ("More like this", "References that look like this one, instead of those that fit the words"),
-}
-"""Label and hint of each button of a card."""
-
-
-def card_acts(
-    neighbour: Neighbour, steering: Steering, acts: Iterable[str], several: bool
-) -> list[tuple[str, str, str, bool | None]]:
-    """Return name, label, hint and state of each of these buttons that a reference's card has."""
-    made: list[tuple[str, str, str, bool | None]] = []
-    pinned, like = neighbour.id in steering.pins, steering.like == neighbour.id
-    for act in acts:
-        label, why = ACTIONS[act]
-        if (act == "mask" and steering.owns(neighbour.id)) or (act == "only" and not several):
-            continue
-        label = "Pinned" if act == "pin" and pinned else label
-        made.append((act, label, why, {"pin": pinned, "like": like or None}.get(act)))
-    return made
-
-
 def own_panel(steering: Steering) -> str:
     """Return the tab's own images and the way to add one."""
     full, readable = len(steering.images) >= MAX_IMAGES, own_image.weight_file() is not None
-    return render("own", steering=steering, full=full, readable=readable, megabytes=own_image.VGG_MB)
+    needs = {"megabytes": own_image.VGG_MB, "variable": Vgg16Features.VARIABLE, "alone": state.alone}
+    return render("own", steering=steering, full=full, readable=readable, **needs)
 
 
 _FETCHED = TaskCache[str](most=1)
@@ -205,6 +179,8 @@ def fetch(steering: Steering) -> Iterator[dict[str, str]]:
 
     One download, its hash checked, for all who ask meanwhile; it goes on where nobody waits for it any more.
     """
+    wanted, fix = "a page that this computer alone reaches", "ask whoever runs the page to fetch VGG-16"
+    require(state.alone, CheckpointError, wanted, "one that is open to others", fix)
     for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load().hash).wait():
         line = f"Fetching VGG-16: {own_image.fetched()} of {own_image.VGG_MB} MB."
         yield {"status": status(line, busy=True)}

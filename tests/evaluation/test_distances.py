@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.image.inception import InceptionScore
 
@@ -361,6 +362,9 @@ def test_pillow_resize_keeps_flat_colours_and_fractions_and_shrinks_smoothly() -
     assert torch.allclose(pillow_resize(flat, 5), torch.tensor(77.0))
     ramp = torch.arange(16, dtype=torch.uint8).view(1, 1, 1, 16).expand(1, 3, 16, 16)
     assert not np.allclose(pillow_resize(ramp, 5) % 1, 0), "fractions are kept"
+    (plane,) = random = torch.rand(1, 1, 40, 40) * 255
+    pillow = Image.fromarray(plane[0].numpy()).resize((23, 23), Image.Resampling.BICUBIC)
+    assert abs(pillow_resize(random, 23)[0, 0].numpy() - np.asarray(pillow).clip(0, 255)).max() < 0.01
     stripes = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     stripes[..., ::2] = 255
     inner = pillow_resize(stripes, 8)[..., 1:-1, 1:-1]

@@ -129,7 +129,7 @@ def serve(offered: MemoryDrivenPipeline | ModelRegistry) -> tuple[gr.Blocks, str
     from memdriven.ui.queue import FairQueue
 
     async def launch() -> tuple[gr.Blocks, str]:
-        page = app.build(offered)
+        page = app.build(offered, alone=True)
         return page, app.launch(page)
 
     with ThreadPoolExecutor(1) as thread:
@@ -260,14 +260,31 @@ class Visitor:
 
     def rest(self) -> None:
         """Wait until the server paints nothing, for nobody."""
-        from memdriven.ui.queue import FairQueue
-
-        while any(event for queue in FairQueue.pages for event in queue.active_jobs):
+        while self._works():
             self.page.wait_for_timeout(20)
 
-    def answered(self) -> Any:
-        """Return a context that ends when an event beside the queue, begun in it, is answered."""
-        return self.page.expect_response(lambda answer: "/gradio_api/run/" in answer.url)
+    def wait_for_work(self) -> None:
+        """Wait until the server paints for somebody."""
+        while not self._works():
+            self.page.wait_for_timeout(20)
+
+    def _works(self) -> bool:
+        from memdriven.ui.queue import FairQueue
+
+        return any(event for queue in FairQueue.pages for event in queue.active_jobs)
+
+    def answered(self, name: str = "typed") -> Any:
+        """Return a context that ends when a handler beside the queue, asked in it, has answered."""
+        from memdriven.ui.queue import FairQueue
+
+        handlers = next(iter(FairQueue.pages)).blocks.fns
+
+        def by_name(answer: Any) -> bool:
+            if "/gradio_api/run/" not in answer.url:
+                return False
+            return bool(handlers[answer.request.post_data_json["fn_index"]].name == name)
+
+        return self.page.expect_response(by_name)
 
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
@@ -277,8 +294,9 @@ class Visitor:
         self._leave(self.page.reload)
 
     def wait_text(self, selector: str, words: str) -> None:
+        # Now and then: by default the page would be asked, and laid out for it, at every frame.
         self.page.wait_for_function(
-            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words]
+            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words], polling=30
         )
 
 

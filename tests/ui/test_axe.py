@@ -8,7 +8,7 @@ from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 
-from memdriven.ui.lessons import lessons
+from memdriven.explore.lessons import lessons
 from tests.ui.conftest import Visitor
 from tests.ui.walk import TABS, too_wide, walk
 

@@ -11,10 +11,19 @@ import pytest
 from markupsafe import escape
 
 from memdriven.errors import CaptionError, ConfigError, DataError
+from memdriven.explore.lessons import (
+    DRAWS,
+    EXPERIMENTS,
+    FOLDER,
+    HIGHLIGHTS,
+    lessons,
+    questions,
+    read_lesson,
+    run,
+)
 from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import learn
-from memdriven.ui.lessons import DRAWS, EXPERIMENTS, FOLDER, HIGHLIGHTS, lessons, questions, read_lesson, run
 from tests.ui.asking import HOSTILE
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -70,13 +79,13 @@ def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, painted: list[
     for row in (by_z, by_view):
         assert len({tuple(each.epsilon[0].tolist()) for each in row}) == 1
     assert len({each.view for each in by_z}) == 1
-    assert "z alone" in ran.made
+    assert list(ran.shown["rows"]) == ["z alone", "mirror and window alone"]
 
 
-def test_own_words_take_the_place_of_the_lessons(pipe: MemoryDrivenPipeline) -> None:
-    *_, ran = run(pipe, lessons()["retrieval"], HOSTILE)
-    assert "<img src=x" not in ran.made
-    assert "&lt;img src=x" in ran.made
+def test_own_words_take_the_place_of_the_lessons() -> None:
+    *_, (_, made, _) = learn.run("retrieval", HOSTILE)
+    assert "<img src=x" not in made
+    assert "&lt;img src=x" in made
     with pytest.raises(CaptionError):
         list(learn.run("copy", "qqq"))
 

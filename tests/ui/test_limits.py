@@ -211,7 +211,7 @@ def test_a_picture_does_not_wait_for_a_table(served: tuple[Any, str]) -> None:
 
 
 def test_stop_ends_what_a_visitor_asked_for_of_either_kind(
-    served: tuple[Any, str], held: pytest.MonkeyPatch
+    served: tuple[Any, str], held: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = served[0]._queue
     while any(line.active_jobs):  # of the test before
@@ -220,10 +220,12 @@ def test_stop_ends_what_a_visitor_asked_for_of_either_kind(
         join(served, session, "table")
         join(served, session, "paint")
     assert line.ahead("another") == 1
-    line.stop("mine", {})
+    monkeypatch.setattr(queue, "session", lambda: "mine")
+    queue.stop({})
     assert [event.session_hash for event in line._waiting()] == ["another", "another"]
     assert line.ahead("another") == 0
-    line.stop("another", {})
+    monkeypatch.setattr(queue, "session", lambda: "another")
+    queue.stop({})
     held.undo()
     assert [listen(served, each)[-2]["success"] for each in ("mine", "another")] == [True, True]
 

@@ -20,9 +20,9 @@ from tests.ui.conftest import Visitor
 Visit = Callable[..., Visitor]
 CAPTIONS = 2 * [f"a small {body} bird with {wing} wings" for body in COLOURS for wing in WINGS]
 BIRDS = len(CAPTIONS) // 2
-BROWSERS = int(os.environ.get("MEMDRIVEN_BROWSERS", "4"))
-"""Real pages at once; opening one takes a core some four seconds, so 16 are for a special run."""
-PROGRAMS = 12
+BROWSERS = int(os.environ.get("MEMDRIVEN_BROWSERS", "2"))
+"""Real pages at once; opening one takes a core some four seconds, so more are for a special run."""
+PROGRAMS = 14
 KEEP_LINES = """() => { window.said = []; new MutationObserver(() => {
     const line = document.querySelector('#place .md-status')?.innerText;
     if (line && line !== window.said.at(-1)) window.said.push(line);
@@ -43,20 +43,27 @@ def ask(address: str, caption: str, seed: int) -> dict[str, Any]:
     return dict(json.loads(made.removeprefix("data: "))[0])
 
 
-def test_sixteen_at_once_each_get_their_own(visit: Visit, address: str, pipe: MemoryDrivenPipeline) -> None:
+def test_sixteen_at_once_each_get_their_own(
+    visit: Visit, address: str, pipe: MemoryDrivenPipeline, gate: threading.Event
+) -> None:
     visitors = [visit() for _ in range(BROWSERS)]
     for number, visitor in enumerate(visitors):
         visitor.write(CAPTIONS[number])
         visitor.keep_seed(str(100 + number))
         visitor.page.wait_for_selector(f'#memory .md-card[data-id="bird-{number % BIRDS:02d}"]')
         visitor.page.evaluate(KEEP_LINES)
+    gate.clear()  # nothing is finished before all have asked
     with ThreadPoolExecutor(PROGRAMS) as pool:
         answers = [
             pool.submit(ask, address, CAPTIONS[number % len(CAPTIONS)], 100 + number)
             for number in range(BROWSERS, BROWSERS + PROGRAMS)
         ]
+        visitors[0].wait_for_work()
         for visitor in visitors:
             visitor.page.evaluate("document.querySelector('#generate').click()")
+        for visitor in visitors:
+            visitor.wait_text("#place", "before you.")
+        gate.set()
         programs = [each.result() for each in answers]
 
     for number, made in enumerate(programs, start=BROWSERS):
@@ -75,7 +82,7 @@ def test_sixteen_at_once_each_get_their_own(visit: Visit, address: str, pipe: Me
         assert (recipe.caption, recipe.neighbours) == (caption, (f"bird-{number % BIRDS:02d}",))
         assert page.input_value("#caption textarea") == caption
         said += page.evaluate("window.said")
-    # Whoever had to wait was told how many came first.
+    # Who had to wait was told how many came first.
     assert said
     assert set(said) <= {f"In line: {n} before you." for n in range(1, BROWSERS + PROGRAMS)}
     for number, visitor in enumerate(visitors):

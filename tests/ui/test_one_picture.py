@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from memdriven.models.generator import Generator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Variation
 from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture, state
@@ -25,19 +27,29 @@ pytestmark = pytest.mark.usefixtures("loaded")
 BY_HAND = Steering().pin("bird-05").mask("bird-00").step(11, (Variation(seed=2, strength=0.5),))
 
 
+def of_one_stage(pipe: MemoryDrivenPipeline) -> MemoryDrivenPipeline:
+    """Return a pipeline whose pictures are those of the first stage: sixteen times as quick."""
+    checkpoint = pipe.checkpoint
+    generator = Generator(replace(checkpoint.config.generator, stages=1)).eval().requires_grad_(False)
+    weights = checkpoint.generator.state_dict()
+    generator.load_state_dict({name: weights[name] for name in generator.state_dict()})
+    return MemoryDrivenPipeline(replace(checkpoint, generator=generator), pipe.bank)
+
+
 @pytest.mark.parametrize(
-    ("model", "chosen"),
+    ("model", "stages", "chosen"),
     [
-        ("pipe", {}),
-        ("pipe", {"steering": Steering().only("bird-05")}),
-        ("pipe", {"steering": BY_HAND}),
-        ("fading", {"memory": 0.5}),
+        ("pipe", 3, {}),
+        ("pipe", 1, {"steering": Steering().only("bird-05")}),
+        ("pipe", 1, {"steering": BY_HAND}),
+        ("fading", 1, {"memory": 0.5}),
     ],
 )
 def test_the_same_request_gives_the_same_pixels_on_every_tab(
-    model: str, chosen: dict[str, Any], request: pytest.FixtureRequest
+    model: str, stages: int, chosen: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     pipe = request.getfixturevalue(model)
+    pipe = of_one_stage(pipe) if stages == 1 else pipe
     state.use(pipe)
     query = asking(tries=6, seed="11", **chosen)
     *_, last = picture.paint(*query)

@@ -127,6 +127,32 @@ def test_what_was_done_stays_said_when_its_references_are_shown(
     desk.wait_text("#status", "References in use")
 
 
+def test_what_is_written_while_a_recipe_is_painted_again_stays(
+    desk: Visitor, presses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, original, go = desk.page, MemoryDrivenPipeline.from_recipe, threading.Event()
+
+    def held(*given: Any) -> PipelineOutput:
+        go.wait(120)
+        return original(*given)
+
+    monkeypatch.setattr(MemoryDrivenPipeline, "from_recipe", held)
+    desk.write(CAPTION)
+    desk.keep_seed("5")
+    desk.generate()
+    desk.keep_seed("6")
+    page.get_by_role("tab", name="History").click()
+    page.locator("#history li").first.filter(has_text="seed 5").locator('[data-act="restore"]').click()
+    while "act" not in presses:
+        page.wait_for_timeout(20)
+    with desk.answered():
+        desk.write("a small green bird")
+    go.set()
+    desk.wait_text("#status", "Restored")
+    page.wait_for_function("document.querySelector('#seed input').value === '5'")
+    assert page.input_value("#caption textarea") == "a small green bird"
+
+
 def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
     desk: Visitor, presses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 import app as starter
 from memdriven.errors import ConfigError
 from memdriven.ui import server
-from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
+from memdriven.ui.server import OwnServerOnly, free_port, served_alone, served_hosts
 
 PARTS = {"host": "127.0.0.1:7860"}
 
@@ -248,3 +248,11 @@ def test_an_odd_port_in_the_environment_is_told(
         starter.read_options([])
     assert stopped.value.code == 2
     assert "invalid int value: 'abc'" in capsys.readouterr().err
+
+
+def test_a_page_is_alone_only_where_nobody_else_is_let_in() -> None:
+    private = {"share": False, "allowed": [], "forwarded": False}
+    assert served_alone("127.0.0.1", **private)
+    assert not served_alone("0.0.0.0", **private)
+    for name, value in (("share", True), ("allowed", ["birds.example"]), ("forwarded", True)):
+        assert not served_alone("127.0.0.1", **{**private, name: value})

@@ -11,7 +11,7 @@ from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
-from memdriven.ui import references, steering
+from memdriven.ui import references, state, steering
 from memdriven.ui.references import memory_panel
 from memdriven.ui.steering import MAX_FACTOR, MAX_IMAGES, MAX_MASKS, MAX_PINS, Steering, own_panel
 from tests.pipeline.test_own_image import FakeNetwork
@@ -201,7 +201,14 @@ def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> N
 def test_what_own_images_need_is_said_and_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
+    monkeypatch.setattr(state, "alone", False)
     missing = "is read by VGG-16, whose weights are not on this computer yet."
+    told = own_panel(Steering())
+    assert "Whoever runs the page can fetch them (528 MB, once)" in told
+    assert "<button" not in told
+    with pytest.raises(CheckpointError, match="ask whoever runs the page"):
+        next(steering.fetch(Steering()))
+    monkeypatch.setattr(state, "alone", True)
     assert missing in own_panel(Steering())
     assert "Fetch VGG-16 (528 MB, once)" in own_panel(Steering())
     assert "<input" not in own_panel(Steering()), "no file is chosen that nothing can read"
@@ -217,6 +224,7 @@ def test_weights_are_fetched_once_and_tell_how_far_they_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(state, "alone", True)
     monkeypatch.setattr(steering, "_FETCHED", type(steering._FETCHED)(most=1))
     monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
     folder, go, loads = tmp_path / "checkpoints", threading.Event(), list[object]()

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from memdriven.explore.lessons import Lesson, lessons
 from memdriven.ui import learn
 from memdriven.ui.html import READY, image_uri
 from memdriven.ui.learn import EMPTY
-from memdriven.ui.lessons import Lesson, lessons
 from tests.ui.asking import CAPTION, HOSTILE
 from tests.ui.conftest import Visitor
 from tests.ui.walk import too_wide

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from memdriven.explore import lessons as room
 from memdriven.explore.compare import least_alike, mean_difference
 from memdriven.explore.copies import CopySpace
+from memdriven.explore.lessons import lessons
 from memdriven.pipeline.claims import by_thing
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference
-from memdriven.ui import lessons as room
-from memdriven.ui import state
-from memdriven.ui.lessons import lessons
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints" / "aviary"
 
@@ -27,7 +26,6 @@ def aviary() -> MemoryDrivenPipeline:
 
 @pytest.mark.parametrize("name", list(lessons()))
 def test_the_lessons_answer_comes_true(aviary: MemoryDrivenPipeline, name: str) -> None:
-    state.use(aviary)
     lesson = lessons()[name]
     *_, ran = room.run(aviary, lesson)
     if lesson.answer is None:  # the run alone decides, but decide it must
@@ -51,7 +49,6 @@ def shows(output: PipelineOutput) -> list[bool]:
 
 
 def test_without_memory_the_shape_goes_and_half_brings_it_back(aviary: MemoryDrivenPipeline) -> None:
-    state.use(aviary)
     request, space = lessons()["wrong"].request, CopySpace(aviary.bank)
     given = aviary.prepare(request).retrieval.shares
     made = {share: aviary(replace(request, references=given, memory=share)) for share in (0.0, 0.5, 1.0)}
@@ -65,7 +62,6 @@ def test_without_memory_the_shape_goes_and_half_brings_it_back(aviary: MemoryDri
 
 
 def test_neither_z_nor_the_view_takes_what_the_noise_lessons_words_name(aviary: MemoryDrivenPipeline) -> None:
-    state.use(aviary)
     request = lessons()["noise"].request
     noises = [aviary.noise(request, request.seeds[0] + step) for step in range(room.DRAWS)]
     first = replace(request, mirror=bool(noises[0].view.mirrored), window=noises[0].view.window)
