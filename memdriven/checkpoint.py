@@ -116,10 +116,7 @@ def save_checkpoint(
     """Write a checkpoint folder, whole or not at all; a memory bank is added by `build_memory`.
 
     What else lies in a folder that is replaced (memory bank, model card, examples) is kept as far as it
-    fits the encoders.
-
-    Returns:
-        What was not kept of it, and why.
+    fits the encoders; what was not kept, and why, is returned.
     """
     names = [*FILES, *stage_files(config.generator)]
     with atomic_folder(path) as folder:
@@ -171,14 +168,9 @@ def load_facts(path: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-    """Load a checkpoint's networks; its bank is opened by the pipeline.
+    """Load a checkpoint's networks onto a device; its bank is opened by the pipeline.
 
-    Args:
-        path: the checkpoint's folder.
-        device: where the networks go.
-
-    Raises:
-        CheckpointError: missing, truncated, of another schema, or not as recorded.
+    A CheckpointError says that a file is missing, truncated, of another schema, or not as recorded.
     """
     path = Path(path)
     fix = "check the path; checkpoints/aviary comes with the repository"

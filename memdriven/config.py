@@ -351,8 +351,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type[T], values: Any) -> T:
     """Rebuild a `Config` from `to_dict`'s values; absent fields take their default.
 
-    Raises:
-        ConfigError: a field of `values` is unknown to `cls`, or a value is none that it can have.
+    A ConfigError names a field that is unknown to `cls`, or a value that it cannot have.
     """
     restore = "restore config.json from its source"
     require(isinstance(values, dict), ConfigError, f"an object for {cls.__name__}", shown(values), restore)

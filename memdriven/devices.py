@@ -14,8 +14,7 @@ from memdriven.numbers import counted
 def choose_device(name: str | torch.device) -> torch.device:
     """Return the device of that name; `auto` is CUDA where there is one, else the CPU.
 
-    Raises:
-        ConfigError: this machine has no such device.
+    A ConfigError says that this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -66,8 +66,7 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
 def check_writable(path: Path) -> None:
     """Refuse a path that cannot be written, before the work whose result goes there; nothing is left.
 
-    Raises:
-        DataError: the nearest folder that exists takes no new file.
+    A DataError says why the nearest folder that exists takes no new file.
     """
     folder = path.absolute()
     while folder.is_file() or not os.path.lexists(folder):
@@ -191,8 +190,7 @@ def _remove(path: Path) -> None:
 def _lock(path: Path) -> int | None:
     """Lock a path; None where another process holds it, or has removed it.
 
-    Returns:
-        The handle whose closing gives the lock up, as the end of the process does.
+    Closing the handle that is returned gives the lock up, as the end of the process does.
     """
     if not fcntl:
         return os.open(os.devnull, os.O_RDONLY)
@@ -216,8 +214,7 @@ def _lock(path: Path) -> int | None:
 def held(folder: Path, work: str) -> Iterator[None]:
     """Make a folder, if need be, and keep every other process out of it until the block ends.
 
-    Raises:
-        DataError: another process does this `work` there now, or the disk refuses writing.
+    A DataError says that another does this `work` there now, or that the disk refuses writing.
     """
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -260,9 +257,8 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None = None) -> dict[str, Any]:
     """Return the JSON object that a file holds, of a schema where one is named.
 
-    Raises:
-        MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, of another schema, or
-            not as its seal says.
+    An error of `kind` says that the file is missing, not JSON, no object, of another schema, or not as its
+    seal says.
     """
     path, fix = Path(path), "restore the file from its source"
     with explained(kind, f"JSON in {path}", fix, ValueError, OSError):

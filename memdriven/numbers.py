@@ -79,8 +79,7 @@ def percent(share: float, digits: int = 0) -> str:
 def parse_json(text: str | bytes) -> Any:
     """Return what strict JSON says: no NaN, no infinity, no number beyond a float, no field twice.
 
-    Raises:
-        ValueError: it is not such JSON, not UTF-8, or nested too deep.
+    A ValueError says that it is not such JSON, not UTF-8, or nested too deep.
     """
     text = text.decode(json.detect_encoding(text)).lstrip("\ufeff") if isinstance(text, bytes) else text
     value, end = json_value(text, len(text) - len(text.lstrip(_BLANKS)))

@@ -15,11 +15,7 @@ PRESETS = {name: from_dict(Config, {"preset": name, **block}) for name, block in
 
 
 def preset(name: str | None) -> Config:
-    """Return a preset by name; None has none, and is told which there are.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
+    """Return a preset by name; a ConfigError, also for None, says which there are."""
     if name not in PRESETS:
         lines = [f"  {known:16} {use}" for known, use in USES.items()]
         found = "none" if name is None else repr(name)

@@ -10,12 +10,9 @@ from torch import Tensor
 
 from memdriven.aviary.raymarch import SLOTS, SOFT, WING, Rig, column, fraction, noise, smoothstep, tensor
 from memdriven.aviary.species import COLOUR_SLOTS, BirdSpec
-from memdriven.aviary.world import PLANS
+from memdriven.aviary.world import PLANS, TABLES
 
-PARTS = (
-    *("background", "crown", "head", "throat", "breast", "belly", "back", "wing", "wing_bars", "tail"),
-    *("eye", "eye_ring", "eye_stripe", "beak", "legs", "perch"),
-)
+PARTS: tuple[str, ...] = TABLES["parts"]
 """Names of the values in a part map."""
 PART = {name: i for i, name in enumerate(PARTS)}
 
@@ -99,13 +96,8 @@ def eye_colour(skin: Skin, n: Tensor) -> Tensor:
     return iris * (1 - pupil) + 0.008
 
 
-_KINDS = {"beak": "beak", "mandible": "beak", "eye": "eye", "leg": "legs", "toe": "legs"}
-_KINDS |= {"crest": "crown", "tail": "tail", "perch": "perch"}
-"""How the names of a part's slots begin, and the part; all others are of the wing."""
-_CRISP = tuple(
-    PART[next((kind for start, kind in _KINDS.items() if slot.startswith(start)), "wing")]
-    for slot in SLOTS[SOFT:]
-)
+_CRISP = tuple(PART[part] for part in TABLES["slots"].values() if part)
+"""The parts of the crisp slots."""
 
 
 def _cells(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

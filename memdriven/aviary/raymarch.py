@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from memdriven.aviary.world import TABLES
+
 Array = NDArray[np.float64]
 
 
@@ -30,15 +32,8 @@ def column(values: Sequence[float] | Array) -> Tensor:
 
 WING = ("coverts", "secondaries", "primary1", "primary2", "primary3", "primary4")
 
-SLOTS: tuple[str, ...] = (
-    *("body", "breast", "rear", "neck1", "neck2", "head", "cheek", "thigh-", "thigh+"),
-    *("beak", "beak_tip", "mandible", "eye-", "eye+", "leg-", "leg+"),
-    *(f"toe{i}{s}" for s in "-+" for i in range(3)),
-    *("crest1", "crest2", "tail0", "tail1", "tail2"),
-    *(f"{name}{s}" for s in "-+" for name in WING),
-    *("perch1", "perch2", "perch3"),
-)
-"""The primitives; the first nine (`SOFT`) melt into each other."""
+SLOTS = tuple(TABLES["slots"])
+"""The primitives; the first nine (`SOFT`) melt into each other, the others are each of a part."""
 SLOT = {name: i for i, name in enumerate(SLOTS)}
 FORWARD, UP, RIGHT = np.eye(3)
 SIDES = (("-", -1.0), ("+", 1.0))

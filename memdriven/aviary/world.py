@@ -86,15 +86,15 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-TABLES: dict[str, dict[str, Any]] = json.loads(
+TABLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("world.json").read_bytes(),
     object_hook=lambda table: {name: _tuples(value) for name, value in table.items()},
 )
-PLANS = {name: BodyPlan(**values) for name, values in TABLES["plans"].items()}
+PLANS: dict[str, BodyPlan] = {name: BodyPlan(**values) for name, values in TABLES["plans"].items()}
 BEAK_SHAPES: dict[str, tuple[float, float, float, float, float]] = TABLES["beaks"]
 """Beak shape -> length, half-width at the base (both in head radii), depth over width, downward bend, width
 left at the tip."""
-SETTINGS = {
+SETTINGS: dict[str, tuple[Setting, ...]] = {
     place: tuple(Setting(**values) for values in found) for place, found in TABLES["settings"].items()
 }
 """Place -> some views of it."""

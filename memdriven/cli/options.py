@@ -29,13 +29,9 @@ FORM = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName, tyro.c
 def bind(function: Callable[..., Any], arguments: Sequence[str], prog: str) -> functools.partial[Any]:
     """Return a function with its parameters read from a command line.
 
-    A parameter that is a dataclass gives an option for each of its fields; every field of a `Config` is one,
-    and a preset's where no option is given.
-
-    Args:
-        function: its docstring has a section `Args:` in Google's form.
-        arguments: what follows the command's name.
-        prog: the command's name.
+    Its docstring has a section `Args:` in Google's form, `prog` is the command's name. A parameter that is a
+    dataclass gives an option for each of its fields; every field of a `Config` is one, and a preset's where
+    no option is given.
 
     Raises:
         SystemExit: help was asked for, or an option is unknown or of a wrong type.
@@ -88,11 +84,7 @@ def _plain(hint: Any) -> Any:
 
 
 def _settings(arguments: Sequence[str], prog: str) -> Config:
-    """Return the settings that options change: a preset's, or those of a run that is gone on with.
-
-    Raises:
-        ConfigError: there is no such preset, or none was named.
-    """
+    """Return the settings that options change: a preset's, or those of a run that is gone on with."""
     reader = argparse.ArgumentParser(prog, argparse.SUPPRESS, add_help=False, allow_abbrev=False)
     reader.add_argument("--preset")
     reader.add_argument("--out", type=Path, default=Path())

@@ -206,11 +206,7 @@ def memorise_own(
 
 
 def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int) -> int:
-    """Begin captions of unknown words with the article, which every vocabulary has.
-
-    Returns:
-        How many pictures have no others.
-    """
+    """Begin captions of unknown words with an article, which is known; return how many have no others."""
     article = next((word for word in ("a", "the", "this") if word in vocabulary.words), vocabulary.words[0])
     items, unknown = [], 0
     for item in data.items:

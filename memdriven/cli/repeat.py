@@ -56,10 +56,8 @@ def run_phases(phases: Sequence[Phase], file: Path) -> None:
 def read_phases(recipe: Path, work: Path) -> list[Phase]:
     """Read a recipe's phases, in order; the mark of each is its command.
 
-    `{work}` in a command stands for that folder, any other `{...}` for words of the recipe's table `words`.
-
-    Raises:
-        ConfigError: it cannot be read, or a phase lacks something.
+    `{work}` in a command stands for that folder, any other `{...}` for words of the recipe's table `words`. A
+    ConfigError says that it cannot be read, or that a phase lacks something.
     """
     wanted = f"a recipe in TOML whose phases have name, what, minutes, run: {recipe}"
     wrong = OSError, ValueError, LookupError, TypeError, AttributeError

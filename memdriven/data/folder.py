@@ -72,10 +72,10 @@ def prepare_folder(
 
     The Hugging Face imagefolder convention: columns file_name and text. `text` is a caption or a list
     of them, and a file may have several rows. Columns `split`, `class` and `box` are used where they are
-    there, as are folders named train and test. Other tools' tables (any separator; image and prompt;
-    a.txt beside a.png) are read, too. Repeated captions of an image are kept once. Images without a
-    usable caption are left out; the header's `notes` say how many, and all else that was read otherwise
-    than it is written.
+    there, as are folders named train and test; a box counts in a picture of `size` (width, height), if
+    that is given. Other tools' tables (any separator; image and prompt; a.txt beside a.png) are read, too.
+    Repeated captions of an image are kept once. Images without a usable caption are left out; the
+    header's `notes` say how many, and all else that was read otherwise than it is written.
 
     Args:
         source: the folder with the table or the text files, or a zip or tar of it.
@@ -121,6 +121,7 @@ def prepare_folder(
                 box=picture.box,
             )
             items.append((item, picture.name))
+        sizes = {picture.name: picture.size for picture in pictures if picture.size}
         return assemble(
             out,
             files,
@@ -129,6 +130,7 @@ def prepare_folder(
             classes=classes,
             image_size=image_size,
             fit=fit,
+            box_sizes=sizes,
             seed=seed,
             source="a captioned folder",
             licence="that of the source",
@@ -149,6 +151,8 @@ class _Picture:
     split: str | None = None
     class_name: str | None = None
     box: tuple[float, ...] | None = None
+    size: tuple[float, ...] | None = None
+    """Of the picture in which the box counts, where a row says so."""
 
 
 class _Source:
@@ -197,7 +201,12 @@ class _Source:
         for key, said, parse, wanted in (
             ("split", split, _split, "split train, validation or test"),
             ("class_name", _first(row, COLUMNS["class"]), _class, "a class name: a text or a whole number,"),
-            ("box", _first(row, COLUMNS["box"]), _box, "a box of 4 numbers: left, top, width, height in px,"),
+            (
+                "box",
+                _first(row, COLUMNS["box"]),
+                _numbers,
+                "a box of 4 numbers: left, top, width, height in px,",
+            ),
         ):
             if said is not None:
                 with self.faults.noted():
@@ -207,6 +216,8 @@ class _Source:
                     found = f"{before!r} and, in {place}, {value!r}"
                     require(before in (None, value), DataError, wanted, found, "make them agree")
                     setattr(picture, key, value)
+        sides = _first(row, COLUMNS["size"]) or [row.get("width"), row.get("height")]
+        picture.size = picture.size or _numbers(sides, 2)
 
     def _locate(self, base: str, name: str, place: str) -> str:
         """Return the picture that a row of a table in the folder `base` means."""
@@ -358,11 +369,11 @@ def _class(value: Any) -> str | None:
     return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
 
 
-def _box(value: Any) -> tuple[float, ...] | None:
+def _numbers(value: Any, count: int = 4) -> tuple[float, ...] | None:
     sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
     with contextlib.suppress(ValueError):
         numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
-        if len(numbers) == 4 and all(in_range(side, -1e6, 1e6) for side in numbers):
+        if len(numbers) == count and all(in_range(side, -1e6, 1e6) for side in numbers):
             return numbers
     return None
 

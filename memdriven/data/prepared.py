@@ -17,8 +17,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -213,6 +214,7 @@ def assemble(
     image_size: int,
     fit: Fit = "crop",
     cut_boxes: bool = False,
+    box_sizes: Mapping[str, Sequence[float]] = MappingProxyType({}),
     faults: Sequence[DataError] = (),
     skip_faults: bool = False,
     notes: Sequence[str] = (),
@@ -230,6 +232,8 @@ def assemble(
         files: where the images lie.
         pictures: the items, each with its image's name in `files`.
         cut_boxes: the square around an item's box is what counts of its picture.
+        box_sizes: width and height of the picture in which a box counts, by image name, where that is
+            known. The box is scaled with it; that of a picture of other proportions is left out and told.
         faults: what is wrong with the source's tables, to be told with the images that cannot be read.
         skip_faults: these images are left out and told, instead of refused.
         notes: sentences about what was left out or read otherwise.
@@ -242,19 +246,23 @@ def assemble(
     frames = "of several frames, of which the first is read"
     cropped = "cropped to less than half, their middle" + " (--fit pad keeps the whole)" * (not cut_boxes)
     enlarged = "enlarged to more than twice their size"
-    told: dict[str, list[str]] = {frames: [], cropped: [], enlarged: []}  # -> names of such images
+    boxless = "whose box counts in a picture of other proportions, prepared without the box"
+    told: dict[str, list[str]] = {frames: [], cropped: [], enlarged: [], boxless: []}  # -> such images
     with atomic_folder(out) as folder:
         for split in {item.split for item, _ in pictures}:
             (folder / "images" / split).mkdir(parents=True)
 
-        def write(picture: tuple[Item, str]) -> Tensor | DataError:
-            """Write an item's image and return its look (3, 12, 12), or what is wrong with it."""
+        def write(picture: tuple[Item, str]) -> tuple[Item, Tensor] | DataError:
+            """Write an item's image; return the item and its look (3, 12, 12), or what is wrong with it."""
             item, name = picture
             try:
                 content = files.read(name)
                 image = decode_image(content, clean(name))
                 if item.box is not None:
-                    _check_box(item.box, image.size, clean(name))
+                    box = _scaled_box(item.box, box_sizes.get(name, image.size), image.size)
+                    item = replace(item, box=box)
+                    if box is not None:
+                        _check_box(box, image.size, clean(name))
             except DataError as error:
                 return error
             cut = image.crop(square_around(item.box, image.size)) if cut_boxes and item.box else image
@@ -263,6 +271,7 @@ def assemble(
                 (frames, FRAMES in image.info),
                 (cropped, fit == "crop" and 2 * sides[0] < sides[1]),
                 (enlarged, 2 * sides[fit == "pad"] < image_size),
+                (boxless, item.box is None and picture[0].box is not None),
             ):
                 if holds:
                     told[what].append(clean(name))
@@ -274,11 +283,11 @@ def assemble(
                 square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
                 content = buffer.getvalue()
             (folder / item.file).write_bytes(content)
-            return to_bytes(image.resize((LOOK, LOOK), Image.Resampling.BOX))
+            return item, to_bytes(image.resize((LOOK, LOOK), Image.Resampling.BOX))
 
         written = thread_map(write, pictures, max_workers=_WORKERS, desc=f"{header['name']} images")
         unreadable = [error for error in written if isinstance(error, DataError)]
-        kept = [(item, look) for (item, _), look in zip(pictures, written) if isinstance(look, Tensor)]
+        kept = [each for each in written if not isinstance(each, DataError)]
         if (faults or unreadable) and not (skip_faults and kept):
             raise all_faults([*faults, *unreadable], files.place)
         if unreadable:
@@ -324,6 +333,15 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
     lines += [f"and {len(alike) - 20} more"] if len(alike) > 20 else []
     fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
     return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
+
+
+def _scaled_box(
+    box: Sequence[float], counted_in: Sequence[float], size: tuple[int, int]
+) -> Sequence[float] | None:
+    """Return a box, scaled with its picture to another size; None where the proportions differ."""
+    scale = size[0] / max(counted_in[0], 1)
+    same = abs(scale * counted_in[1] - size[1]) <= 1 + scale  # its sides were rounded
+    return [scale * side for side in box] if same else None
 
 
 def _check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:

@@ -48,9 +48,7 @@ class Condition(NamedTuple):
 class EarlyFusion(nn.Module):
     """ACMs of v' into the first stage's maps of 16 and 32 px, and text-modulated blocks behind them.
 
-    Args:
-        config: `early_blocks`, `text_code`, `attribute_dim` and `noise_code` say what there is.
-        trained: the weights will be read from a file, so that no time goes into good first ones.
+    `early_blocks`, `text_code`, `attribute_dim` and `noise_code` say what there is; `trained` is as for G.
     """
 
     def __init__(self, config: GeneratorConfig, *, trained: bool = False) -> None:

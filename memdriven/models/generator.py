@@ -174,9 +174,7 @@ class NextStage(nn.Module):
 class Generator(nn.Module):
     """G(z, S, v): images of every stage from noise, text embeddings and memory features.
 
-    Args:
-        config: its sizes.
-        trained: the weights will be read from a file, so that no time goes into good first ones.
+    With `trained`, the weights will be read from a file, so that no time goes into good first ones.
     """
 
     def __init__(self, config: GeneratorConfig, *, trained: bool = False) -> None:

@@ -67,10 +67,8 @@ class UpBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """x + conv-BN-GLU-conv-BN(x), channels kept [family].
 
-    Args:
-        channels: of x.
-        text_width: of the text code that scales and shifts the first normalised maps, channel by
-            channel, as in DF-GAN (Tao et al. 2022) [ours]; 0 for none.
+    A text code of `text_width`, where that is not 0, scales and shifts the first normalised maps, channel by
+    channel, as in DF-GAN (Tao et al. 2022) [ours].
     """
 
     def __init__(self, channels: int, text_width: int = 0) -> None:

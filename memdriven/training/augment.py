@@ -21,14 +21,9 @@ SHIFT = 1 / 8
 
 
 def augment(images: Tensor, policy: str, chance: Chance) -> Tensor:
-    """Apply the named augmentations to images (b, 3, s, s), each image its own draw.
+    """Apply augmentations to images (b, 3, s, s), each image its own draw.
 
-    Args:
-        policy: any of `color`, `translation`, `cutout`, joined by commas; empty for none.
-        chance: the step's random numbers.
-
-    Raises:
-        ConfigError: another name.
+    `policy` has any of `color`, `translation`, `cutout`, joined by commas; a ConfigError refuses others.
     """
     for name in filter(None, policy.split(",")):
         wanted = "augmentations of " + ", ".join(AUGMENTATIONS)
@@ -81,14 +76,8 @@ def disturb(images: Tensor, chance: Chance) -> Tensor:
 
     Each is mirrored with probability 1/2, shifted by up to 10 % and scaled by up to 15 %; half
     of them are softened by a 3 x 3 binomial blur of random strength, half get noise of up to 4 %;
-    all keep their hue, brightness varies by 5 %.
-
-    Args:
-        images: (b, 3, s, s) float32 in [0, 1], on any device; gradients flow through.
-        chance: the step's random numbers.
-
-    Returns:
-        (b, 3, s, s) in [0, 1].
+    all keep their hue, brightness varies by 5 %. Pictures are (b, 3, s, s) float32 in [0, 1], before and
+    after; gradients flow through.
     """
     count, device = len(images), images.device
     draws = chance.draw(torch.rand, count, 8).to(device)

@@ -106,15 +106,9 @@ def perceptual_distance(
     """Return the mean distance in a frozen network's maps, where the target is known (Johnson et al. 2016).
 
     Each map's distance is a share of the real picture's own size there, so that fine and coarse
-    ones count alike. Pictures are seen at their own size: reduced, a later stage's details would not count.
+    ones count alike. Pictures, (b, 3, s, s) in [-1, 1], are seen at their own size: reduced, a later stage's
+    details would not count. `is_target` (b,) says whether `real` is what `fake` should be.
     Measures by SqueezeNet are flattered.
-
-    Args:
-        network: SqueezeNet 1.1 of ImageNet.
-        fake: generated images (b, 3, s, s) in [-1, 1].
-        real: their targets, of the same shape.
-        is_target: (b,) bool, whether `real` is what `fake` should be.
-        world: the processes that share the batch.
     """
     with torch.no_grad():
         wanted = network((real + 1) / 2, PERCEPTUAL_DEPTHS)

@@ -55,11 +55,7 @@ def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
 
 
 class Captions:
-    """The captions of items that have a known word.
-
-    Raises:
-        DataError: an item has none of them.
-    """
+    """The captions of items that have a known word; a DataError names an item that has none of them."""
 
     def __init__(
         self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool = False
@@ -226,10 +222,8 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> tuple[list[Ite
     """Split the items with features: those that train, that choose the epoch, and that measure the result.
 
     None choose where a tenth of the training items is too small a gallery to decide anything. The test
-    split does not: what is measured on it later would be flattered.
-
-    Raises:
-        DataError: fewer than four training items have features.
+    split does not: what is measured on it later would be flattered. A DataError refuses fewer than four
+    training items with features.
     """
     stored = set(store.ids)
     known = [item for item in dataset.items if item.id in stored]

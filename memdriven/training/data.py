@@ -251,13 +251,7 @@ class GanData:
         return self._there(cut_images(full, pick.views, self.size)).float() / 127.5 - 1
 
     def features_of(self, sources: Tensor, shares: Tensor, pick: Pick) -> Tensor:
-        """Return the mix of sources' features (b, 512, 16, 16), seen as the images are.
-
-        Args:
-            sources: images whose features are mixed (b, m).
-            shares: of each (b, m).
-            pick: says how they are seen.
-        """
+        """Return the mix (b, 512, 16, 16) of images' features, by shares (b, m), seen as the images are."""
         rows = self.rows[sources]
         v = self._there(self.features[rows.to(self.features.device)]).float()  # (b, m, 512, 16, 16)
         v = (v * self._there(self.feature_scale[rows] * shares[..., None, None, None])).sum(1)
@@ -268,12 +262,8 @@ class GanData:
 
         They are the image's own (or its memory's), as in the paper, which at inference has a stranger's; or
         with p_swap neighbours': 1 to m = swap_mix of them, weighted as retrieval weights them. Neighbours are
-        those of `sentence-sentence`, the image itself and its whole class left out: what an unseen caption
-        would meet.
-
-        Args:
-            pick: what was drawn.
-            sentence: embeddings of the captions that the images are shown with (b, d).
+        those of `sentence-sentence` for the caption that the image is shown with, whose `sentence` is (b, d),
+        the image itself and its whole class left out: what an unseen caption would meet.
         """
         width, mix = self._widths()
         sources = pick.index[:, None].repeat(1, mix)

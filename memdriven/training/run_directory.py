@@ -114,13 +114,13 @@ class RunDirectory:
         return path
 
 
-def flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (section.name, value) of nested settings."""
-    for name, value in settings.items():
+def flat(nested: Mapping[Any, Any], joint: str = ".", above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (section.name, value) of nested settings, or of other mappings, with another joint."""
+    for name, value in nested.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{section}{name}.")
+            yield from flat(value, joint, f"{above}{name}{joint}")
         else:
-            yield f"{section}{name}", value
+            yield f"{above}{name}", value
 
 
 def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
@@ -145,21 +145,13 @@ def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
 def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapping[str, Any]) -> None:
     """Write modules, optimisers and facts atomically.
 
-    Raises:
-        DataError: the disk is full or refuses writing; the state on disk is left as it was.
+    A DataError says that the disk is full or refuses writing; the state on disk is left as it was.
     """
-    tensors = {
-        f"module/{name}/{key}": value
-        for name, module in modules.items()
-        for key, value in module.state_dict().items()
+    held = {
+        "module": {name: module.state_dict() for name, module in modules.items()},
+        "optimiser": {name: optimiser.state_dict()["state"] for name, optimiser in optimisers.items()},
     }
-    tensors |= {
-        f"optimiser/{name}/{index}/{key}": value
-        for name, optimiser in optimisers.items()
-        for index, moments in optimiser.state_dict()["state"].items()
-        for key, value in moments.items()
-    }
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in flat(held, "/")}
     described = json.dumps({"schema": SCHEMA, "facts": facts, "sha256": _BLANK})
     content = safetensors.torch.save(tensors, {_ENTRY: described})
     checksum = hashlib.sha256(content).hexdigest()
@@ -169,8 +161,7 @@ def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapp
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and facts of a state whose every byte is as it was written.
 
-    Raises:
-        CheckpointError: the file is missing or damaged.
+    A CheckpointError says that the file is missing or damaged.
     """
     require(path.is_file(), CheckpointError, _STATE.format(path), "no such file", _ANEW)
     damaged = SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError

@@ -208,10 +208,8 @@ class GanTrainer(Trainer):
 def freeze(generator: Generator, stages: int, parts: Sequence[str] = ()) -> dict[str, nn.Module]:
     """Let the first `stages` stages, and parts by their names, keep their weights; return them by name.
 
-    They get no gradients; the caller keeps them in evaluation mode, for their batch statistics.
-
-    Raises:
-        ConfigError: there is no such part.
+    They get no gradients; the caller keeps them in evaluation mode, for their batch statistics. A ConfigError
+    names the parts that there are.
     """
     modules = dict(generator.named_modules())
     wanted = f"names of G's parts in train.frozen_parts: {', '.join(n for n in modules if n.count('.') == 1)}"

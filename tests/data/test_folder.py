@@ -712,6 +712,32 @@ def test_a_zip_of_images_beside_the_captions(tmp_path: Path) -> None:
     assert [data.load_image(item).size for item in data.items] == [(32, 32)] * 3
 
 
+def test_a_box_counts_in_the_picture_whose_size_its_row_gives(tmp_path: Path) -> None:
+    """CUB's tables keep the boxes of the photographs when these have been made smaller, or cut."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("same.png", "smaller.png", "cut.png"):
+        Image.new("RGB", (50, 40), "red").save(source / name)
+    box = {"bbox": [100, 20, 60, 40], "text": "a bird"}
+    _jsonl(
+        source / "metadata.jsonl",
+        [
+            {**box, "file_name": "same.png", "bbox": [10, 2, 6, 4], "size": [50, 40]},
+            {**box, "file_name": "smaller.png", "width": 500, "height": 401},
+            {**box, "file_name": "cut.png", "size": "500,335"},
+        ],
+    )
+    data = _prepare(source, tmp_path / "out")
+    boxes = {item.id: item.box for item in data.items}
+    assert boxes["same"] == (10, 2, 6, 4)
+    assert boxes["smaller"] == pytest.approx((10, 2, 6, 4))
+    assert boxes["cut"] is None
+    left = (
+        "1 image whose box counts in a picture of other proportions, prepared without the box, e.g. cut.png"
+    )
+    assert left in data.header["notes"]
+
+
 def test_which_of_several_zips_must_be_said(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["b.png"])
     for side in (32, 64):

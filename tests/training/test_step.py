@@ -130,6 +130,27 @@ def test_without_adversaries_only_g_learns(world: Path) -> None:
     assert sum(moved) > len(moved) / 2
 
 
+def test_an_update_gives_the_other_network_no_gradient(world: Path) -> None:
+    damsm, *_ = load_damsm(world / "damsm")
+    config = two_stages()
+    trainer = GanTrainer(config, Teachers(damsm), World())
+    networks = {"generator": trainer.generator, "discriminators": trainer.discriminators}
+    update, reached = trainer.update, dict[str, set[str]]()
+
+    def watched(name: str, loss: Tensor) -> None:
+        for network in networks.values():
+            network.zero_grad(set_to_none=True)
+        update(name, loss)
+        grads = {
+            each: [p.grad is not None for p in network.parameters()] for each, network in networks.items()
+        }
+        reached[name] = {each for each, has in grads.items() if any(has)}
+
+    trainer.update = watched  # type: ignore[method-assign]
+    trainer.step(data(world, config).batch(0), 0)
+    assert reached == {name: {name} for name in networks}
+
+
 def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> None:
     """Members of one class compete in G's loss exactly where they did in DAMSM's."""
     damsm, *_ = load_damsm(world / "damsm")

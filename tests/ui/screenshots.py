@@ -20,12 +20,15 @@ VIEW = {"width": 1280, "height": 860}
 
 
 def take(visitor: Visitor, path: Path) -> None:
-    """Write the top of the page as it is on screen, with nothing under the pointer."""
+    """Write the top of the page as it is on screen, with nothing under the pointer.
+
+    Without the status, which mostly says how long this machine took.
+    """
     page = visitor.page
     page.mouse.move(0, 0)
     page.evaluate("() => { document.activeElement?.blur(); scrollTo(0, 0); }")
     page.wait_for_timeout(400)  # until what has just come has faded in
-    shown = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    shown = Image.open(BytesIO(page.screenshot(style="#status { visibility: hidden }"))).convert("RGB")
     shown.save(path, quality=70, method=6)
 
 
