@@ -26,7 +26,10 @@ MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 CAPTION = "your own image"
 VGG_MB = 528
-VGG_FIX = f"fetch it once ({VGG_MB} MB) beneath the references, or set {Vgg16Features.VARIABLE} to its file"
+VGG_FIX = (
+    f"whoever runs the page fetches it once ({VGG_MB} MB), beneath the references, or names its file in "
+    f"{Vgg16Features.VARIABLE}"
+)
 SIDE, THUMBNAIL = 256, 96
 """Sides in px of the square that v is made of, and of its card."""
 
