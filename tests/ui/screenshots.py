@@ -46,7 +46,7 @@ def main() -> None:
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     # Only this checkpoint is on the shelf, so that what lies beside it leaves no trace.
     folder = chosen.checkpoint.resolve()
-    page = app.build(state.ModelRegistry([folder]))
+    page = app.build(state.ModelRegistry([folder]), alone=True)
     address = app.launch(page)
     with sync_playwright() as driver:
         browser: Any = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
