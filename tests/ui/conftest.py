@@ -22,6 +22,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
     from memdriven.ui import gr
+    from memdriven.ui.queue import FairQueue
     from memdriven.ui.state import ModelRegistry
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -269,15 +270,18 @@ class Visitor:
             self.page.wait_for_timeout(20)
 
     def _works(self) -> bool:
+        return any(self.line.active_jobs)
+
+    @property
+    def line(self) -> FairQueue:
+        """The queue of this page: others of this process, which other tests have built, may live on."""
         from memdriven.ui.queue import FairQueue
 
-        return any(event for queue in FairQueue.pages for event in queue.active_jobs)
+        return next(each for each in FairQueue.pages if getattr(each.blocks, "local_url", None) == self.address)
 
     def answered(self, name: str = "typed") -> Any:
         """Return a context that ends when a handler beside the queue, asked in it, has answered."""
-        from memdriven.ui.queue import FairQueue
-
-        handlers = next(iter(FairQueue.pages)).blocks.fns
+        handlers = self.line.blocks.fns
 
         def by_name(answer: Any) -> bool:
             if "/gradio_api/run/" not in answer.url:

@@ -13,7 +13,7 @@ import pytest
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import order, queue
-from memdriven.ui.queue import FairQueue, StreamEnds
+from memdriven.ui.queue import StreamEnds
 from tests.ui.conftest import Visitor
 
 CAPTION = "a small red bird with black wings"
@@ -229,7 +229,7 @@ def test_the_newest_press_waits_and_stop_ends_it_too(
         with page.expect_response(lambda answer: "queue/join" in answer.url):
             desk.keep_seed(seed)
             page.click("#generate")
-    line = next(each for each in FairQueue.pages if each.event_ids_to_events)
+    line = desk.line
     (waiting,) = line._waiting()
     assert waiting.data.data[4] == "7", "it takes the place of those before it"
     page.click("#stop")
