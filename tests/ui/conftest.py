@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REQUIRED = "MEMDRIVEN_REQUIRE_BROWSER"
 """Set to 1, this variable turns a missing browser from a skipped test into a failed one."""
+DESK = {"width": 1280, "height": 900}
 HOME = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::", None)
 
 
@@ -241,9 +243,46 @@ class Visitor:
     def write(self, caption: str) -> None:
         self.page.fill("#caption textarea", caption)
 
+    def begin(self, caption: str, *, seed: str = "", k: int = 1, tries: int = 1) -> None:
+        """Set what a picture is asked for with, whatever the test before has left, on the first tab."""
+        page = self.page
+        self.open_tab("Picture")
+        self.unfold()
+        if page.locator('#memory [data-act="release"]').count():
+            page.click('#memory [data-act="release"]')
+            page.wait_for_selector('#memory [data-act="release"]', state="detached")
+        page.click("#source label:has-text('Retrieved')")
+        for selector, value in (("#k", str(k)), ("#tries", str(tries))):
+            if page.input_value(f"{selector} input[type=number]") != value:
+                page.fill(f"{selector} input[type=number]", value)
+        self.write(caption)
+        page.wait_for_function(
+            "k => document.querySelectorAll('#memory .md-card').length === k", arg=k, polling=30
+        )
+        if seed:
+            self.keep_seed(seed)
+        elif page.is_checked("#keep input"):
+            page.fill("#seed input", "")
+            page.wait_for_selector("#keep input:not(:checked)")
+        self.put_away("#status p")
+
+    def forget(self) -> None:
+        """Let the browser keep no picture from before, and the History tab show none."""
+        self.rest()  # or one that is yet to come is kept
+        self.page.evaluate("localStorage.clear()")
+        self.put_away("#history .md-moment")
+
+    def put_away(self, selector: str) -> None:
+        """Take what is shown off the page, so that what is waited for is not what was there before."""
+        self.page.evaluate("all => document.querySelectorAll(all).forEach(one => one.remove())", selector)
+
+    def open_tab(self, name: str) -> None:
+        """Open a tab by its whole label."""
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
     def generate(self) -> bytes:
         """Press Generate and return the finished picture's address (a data URI)."""
-        self.page.evaluate("document.querySelector('.md-result')?.remove()")
+        self.put_away(".md-result")
         self.page.click("#generate")
         done = self.page.wait_for_selector('.md-result[data-complete="true"]')
         return str(done.get_attribute("src")).encode()
@@ -277,7 +316,9 @@ class Visitor:
         """The queue of this page: others of this process, which other tests have built, may live on."""
         from memdriven.ui.queue import FairQueue
 
-        return next(each for each in FairQueue.pages if getattr(each.blocks, "local_url", None) == self.address)
+        return next(
+            each for each in FairQueue.pages if getattr(each.blocks, "local_url", None) == self.address
+        )
 
     def answered(self, name: str = "typed") -> Any:
         """Return a context that ends when a handler beside the queue, asked in it, has answered."""
@@ -334,10 +375,29 @@ def visit(
 
 
 @pytest.fixture(scope="module")
-def opened(chromium: Any, address: str, idle: list[Visitor]) -> Iterator[Visitor]:
+def opened(chromium: Any, address: str, idle: list[Visitor], offered: ModelRegistry) -> Iterator[Visitor]:
     """Open the page once for a module: opening takes longer than most that is tried on it."""
-    visitor = idle.pop() if idle else Visitor(chromium, address)
-    visitor.open(folded=True, viewport={"width": 1280, "height": 900})
+    with opened_once(chromium, address, idle, offered) as visitor:
+        yield visitor
+
+
+@pytest.fixture(scope="module")
+def opened_beside(
+    chromium: Any, address: str, idle: list[Visitor], offered: ModelRegistry
+) -> Iterator[Visitor]:
+    """Open a page of another visitor once for a module."""
+    with opened_once(chromium, address, idle, offered) as visitor:
+        yield visitor
+
+
+@contextmanager
+def opened_once(browser: Any, address: str, idle: list[Visitor], offered: ModelRegistry) -> Iterator[Visitor]:
+    """Open the page as it is at first, settings folded, with its picture; leave it at the end."""
+    from memdriven.ui import state
+
+    state.use(offered)
+    visitor = idle.pop() if idle else Visitor(browser, address)
+    visitor.open(folded=True, viewport=DESK)
     visitor.page.wait_for_selector('.md-result[data-complete="true"]')
     yield visitor
     visitor.leave()
@@ -347,14 +407,28 @@ def opened(chromium: Any, address: str, idle: list[Visitor]) -> Iterator[Visitor
 @pytest.fixture
 def desk(opened: Visitor, offered: ModelRegistry, outside: Outside) -> Iterator[Visitor]:
     """Return the module's page as the test before left it, at 1280 px; nothing must go wrong on it."""
+    with watched(opened, offered, outside):
+        yield opened
+
+
+@pytest.fixture
+def guest(opened_beside: Visitor, offered: ModelRegistry, outside: Outside) -> Iterator[Visitor]:
+    """Return the module's page of another visitor, like `desk`."""
+    with watched(opened_beside, offered, outside):
+        yield opened_beside
+
+
+@contextmanager
+def watched(visitor: Visitor, offered: ModelRegistry, outside: Outside) -> Iterator[None]:
+    """Offer the shelf to a page that stays open; at the end nothing must have gone wrong on it."""
     from memdriven.ui import state
 
     if state.registry() is not offered:  # tests of handlers leave others behind in this process
         state.use(offered)
-    opened.page.set_viewport_size({"width": 1280, "height": 900})
+    visitor.page.set_viewport_size(DESK)
     outside.asked.clear()
-    yield opened
-    faults, opened.faults = opened.faults, []
+    yield
+    faults, visitor.faults, visitor.expected = visitor.faults, [], ""
     assert faults == []
     assert outside.asked == []
 

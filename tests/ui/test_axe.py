@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 
 from memdriven.explore.lessons import lessons
+from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
 from tests.ui.walk import TABS, too_wide, walk
 
-Visit = Callable[..., Visitor]
 LOOKS = ((1280, "light"), (390, "dark"))
 AT_ONCE = "#foot { position: static !important } .tabitem { display: block !important }"
 """All tabs below each other; axe would take the sticky buttons for the background of what is beneath them."""
@@ -28,14 +28,14 @@ def look(page: Any, width: int, scheme: str = "light") -> None:
     page.evaluate(SETTLED)
 
 
-def findings(page: Any, place: str) -> list[str]:
+def findings(page: Any, place: str, within: str | None = None) -> list[str]:
     """Return what axe finds of grave impact at both widths, light and dark, a line an element."""
     found = []
     # Preloading reads all styles once more, for a rule that is off.
     options = {"resultTypes": ["violations"], "preload": False}
     for width, scheme in LOOKS:
         look(page, width, scheme)
-        for rule in Axe().run(page, options=options).response["violations"]:
+        for rule in Axe().run(page, within, options).response["violations"]:
             if rule["impact"] not in ("serious", "critical"):
                 continue
             for node in rule["nodes"]:
@@ -58,9 +58,9 @@ def cut(page: Any, steps: Sequence[Any] = ()) -> list[str]:
     return found
 
 
-def test_every_tab_fits_its_window_and_keeps_nobody_out(visit: Visit) -> None:
-    visitor = visit(viewport={"width": 1280, "height": 860})
-    page, found, walked = visitor.page, list[str](), list[str]()
+def test_every_tab_fits_its_window_and_keeps_nobody_out(desk: Visitor) -> None:
+    visitor, page, found, walked = desk, desk.page, list[str](), list[str]()
+    visitor.begin(CAPTION)
     visitor.use_model("fading")
     page.wait_for_selector("#fade-share:visible")
     for name in walk(visitor):
@@ -69,29 +69,33 @@ def test_every_tab_fits_its_window_and_keeps_nobody_out(visit: Visit) -> None:
             page.click(".md-recipe summary")
             page.click("#batch summary")
             page.click("#result [data-large]")
-            found += findings(page, "lightbox")
+            found += findings(page, "lightbox", "#lightbox")
             page.keyboard.press("Escape")
     labels = page.locator("#tabs [role=tab][data-tab-id]").all_inner_texts()
     assert sorted(TABS[name][0] for name in walked) == sorted({label.strip() for label in labels})
-    page.add_style_tag(content=AT_ONCE)
+    style = page.add_style_tag(content=AT_ONCE)
     found += findings(page, "all tabs")
     assert not found, "\n".join(found)
     assert not cut(page)
+    style.evaluate("each => each.remove()")
+    visitor.use_model("tiny")
     written = page.evaluate("document.querySelector('#page').textContent")
     assert " %" in written
     assert not re.search(r".{20}\d%", written), "one form of percentages"
 
 
-def test_no_figure_and_no_lesson_is_cut_off(visit: Visit) -> None:
-    visitor = visit("?mode=paper", viewport={"width": 1280, "height": 860})
-    page, wide = visitor.page, {}
-    for figure in ("2", "5", "table 1", "1"):  # another than is chosen already
+def test_no_figure_and_no_lesson_is_cut_off(desk: Visitor) -> None:
+    visitor, page, wide = desk, desk.page, {}
+    visitor.begin(CAPTION)
+    visitor.open_tab("Paper")
+    for figure in ("2", "5", "table 1", "1"):
+        visitor.put_away("#status p")
         page.check(f'#paper-choice input[value="{figure}"]', force=True)
-        page.wait_for_selector(f'#paper-result [data-figure="{figure}"]')
         visitor.wait_text("#status", "Drawn with seed")
+        page.wait_for_selector(f'#paper-result [data-figure="{figure}"]')
         wide[f"figure {figure}"] = cut(page, page.locator("#paper-result .md-station").all())  # of Figure 2
-    page.get_by_role("tab", name="Learn", exact=True).click()
-    for lesson in lessons().values():
+    visitor.open_tab("Learn")
+    for lesson in reversed(lessons().values()):  # the first is chosen already
         page.check(f'#lesson-choice input[value="{lesson.id}"]', force=True)
         page.wait_for_selector(f'#lesson [data-lesson="{lesson.id}"]')
         page.locator("#lesson-answer label").first.click()

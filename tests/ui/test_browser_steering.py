@@ -18,7 +18,6 @@ from memdriven.ui import steering
 from tests.pipeline.test_own_image import FakeNetwork
 from tests.ui.conftest import Visitor
 
-Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
 CARDS = "[...document.querySelectorAll('#memory .md-card')].map(card => card.dataset.id)"
 
@@ -37,11 +36,7 @@ def wait_cards(visitor: Visitor, ids: list[str]) -> None:
 
 def ready(visitor: Visitor, k: int = 2) -> Visitor:
     """Return a visitor with k neighbours of the caption on screen."""
-    visitor.unfold()
-    visitor.page.get_by_role("tab", name="Picture").click()
-    visitor.write(CAPTION)
-    visitor.page.fill("#k input[type=number]", str(k))
-    visitor.page.wait_for_function(f"{CARDS}.length === {k}")
+    visitor.begin(CAPTION, k=k)
     return visitor
 
 
@@ -106,8 +101,8 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
     assert visitor.generate() == before
 
 
-def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, visit: Visit) -> None:
-    visitor, other = ready(visit()), ready(desk)
+def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, guest: Visitor) -> None:
+    visitor, other = ready(guest), ready(desk)
     before = cards(visitor)
     for act, item in (("pin", "nobody"), ("rm -rf", "bird-01")):
         visitor.page.evaluate(
@@ -128,11 +123,11 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, visit: Visit
 
 
 def test_own_image_is_pinned_for_this_tab_alone(
-    desk: Visitor, visit: Visit, monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, guest: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
     monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
-    visitor, other = ready(visit()), desk
+    visitor, other = ready(guest), desk
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
     page.set_input_files("#own input[type=file]", refused)
@@ -181,15 +176,11 @@ def test_a_photograph_is_offered_what_reads_it(
     page.click('#memory [data-act="release"]')
 
 
-def test_switching_checkpoints(desk: Visitor, visit: Visit) -> None:
+def test_switching_checkpoints(desk: Visitor, visit: Callable[..., Visitor]) -> None:
     visitor, other = ready(visit()), ready(desk)
     page = visitor.page
 
-    def choose(words: str) -> None:
-        page.click("#checkpoint input")
-        page.click(f"[role=option]:has-text('{words}')")
-
-    choose("other")
+    visitor.use_model("other")
     visitor.wait_text("#facts", "other: 12 pictures")
     page.wait_for_selector("#memory .md-card")
     page.wait_for_selector('[data-caption="a blue bird"]')
@@ -198,8 +189,9 @@ def test_switching_checkpoints(desk: Visitor, visit: Visit) -> None:
     assert recipe_of(other.generate()).checkpoint == "tiny"
 
 
-def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> None:
-    visitor = ready(visit(viewport={"width": 1280, "height": 1000}))
+def test_history_inspect_remix_restore_and_zip(desk: Visitor, shots: Path) -> None:
+    visitor = ready(desk)
+    visitor.forget()
     page = visitor.page
     visitor.keep_seed("7")
     first = visitor.generate()
@@ -238,11 +230,11 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 1")
 
 
-def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+def test_links_and_png_files_bring_a_picture_back(desk: Visitor, pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[2, 1], seed=11)
     wanted = "data:image/png;base64," + base64.b64encode(out.png()).decode()
-    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
-    page, address = visitor.page, visitor.page.url
+    visitor, page, address = desk, desk.page, desk.address
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     visitor.go(f"{address}?r={out.recipe.to_url()}")
     page.wait_for_selector('.md-result[data-seed="11"]')
     assert page.get_attribute("#result .md-result", "src") == wanted

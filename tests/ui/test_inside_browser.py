@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from memdriven.pipeline.request import Request
 from memdriven.ui.html import image_uri, wash
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
-
-Visit = Callable[..., Visitor]
 
 
 def opened(page: Any) -> tuple[str, str]:
@@ -37,13 +35,11 @@ def sums(page: Any) -> list[list[float]]:
 
 
 def test_the_method_is_walked_from_the_words_to_the_critic(
-    visit: Visit, shots: Path, pipe: MemoryDrivenPipeline
+    desk: Visitor, shots: Path, pipe: MemoryDrivenPipeline
 ) -> None:
-    visitor = visit(viewport={"width": 1280, "height": 900})
-    page = visitor.page
-    visitor.write(CAPTION)
-    visitor.keep_seed("7")
-    page.get_by_role("tab", name="How it works", exact=True).click()
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION, seed="7")
+    visitor.open_tab("How it works")
     page.wait_for_selector(".md-without", state="attached")  # opened is shown: no button is pressed
     visitor.wait_text("#status", "Inside the picture of seed 7.")
     asked: list[str] = []
@@ -106,15 +102,12 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
 
 
 def test_opening_works_it_out_once_and_its_button_does_not_wait_behind_itself(
-    visit: Visit, presses: list[str], monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, presses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visitor, held, paint = visit(), threading.Event(), MemoryDrivenPipeline.paint
-    page = visitor.page
-    visitor.write(CAPTION)
-    visitor.keep_seed("7")
-
-    def opens(name: str) -> None:
-        page.get_by_role("tab", name=name, exact=True).click()
+    visitor, held, paint = desk, threading.Event(), MemoryDrivenPipeline.paint
+    page, opens = visitor.page, visitor.open_tab
+    visitor.begin("a small green bird with brown wings", seed="7")
+    presses.clear()
 
     with monkeypatch.context() as patch:
 

@@ -1,11 +1,12 @@
-"""Any picture large, copied and enlarged; favourites; words completed; a batch of captions."""
+"""Any picture large, copied and enlarged; the tried; favourites; words completed; a batch of captions."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import json
-from collections.abc import Callable
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,56 @@ from memdriven.ui.history import FAVOURITES, MOST, history
 from memdriven.ui.picture import history_item
 from tests.ui.conftest import Visitor
 
-Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
 FOCUSED = "document.activeElement.outerHTML.slice(0, 200)"
+
+
+def recipe_of(png: bytes) -> Recipe:
+    return Recipe.from_png(base64.b64decode(png.split(b",")[1]))
+
+
+def test_another_of_the_tried_can_be_taken(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION, tries=6, seed="11")
+    kept = recipe_of(visitor.generate()).neighbours
+    assert page.locator("#result [data-act=take]").count() == 6
+    ringed = page.locator('#result [data-act=take][aria-pressed="true"]')
+    assert (ringed.get_attribute("data-id"),) == kept
+    other = page.locator('#result [data-act=take][aria-pressed="false"]').first
+    wanted = other.get_attribute("data-id")
+    other.click()
+    page.wait_for_selector(f'#result [data-act=take][data-id="{wanted}"][aria-pressed="true"]')
+    assert page.locator("#result [data-act=take]").count() == 6
+    made = recipe_of(page.get_attribute("#result .md-result", "src").encode())
+    assert (made.neighbours, made.seed) == ((wanted,), 11)
+
+    with page.expect_download() as waiting:
+        page.click("#result [data-export=zip]")
+    with zipfile.ZipFile(waiting.value.path()) as pack:
+        recipes = [Recipe.from_json(json.dumps(each)) for each in json.loads(pack.read("recipes.json"))]
+    ids = [each.get_attribute("data-id") for each in page.locator("#result [data-act=take]").all()]
+    assert [each.neighbours for each in recipes] == [(each,) for each in ids]
+    assert {each.seed for each in recipes} == {11}
+    assert recipe_of(page.get_attribute("#result .md-result", "src").encode()) in recipes
+
+    assert visitor.text("#result .md-picture-words") == CAPTION
+    visitor.write("a blue bird")
+    page.wait_for_selector("#result.md-stale")
+    visitor.write(CAPTION)
+    page.wait_for_selector("#result:not(.md-stale)")
+
+    tab = page.get_by_role("tab", name="Picture")
+    tab.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#make-grid:visible")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#result:visible")
 
 
 def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(desk: Visitor) -> None:
     visitor, page = desk, desk.page
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    visitor.write(CAPTION)
+    visitor.begin(CAPTION)
     visitor.generate()
     page.focus("#result [data-large]")
     page.keyboard.press("Enter")
@@ -60,10 +102,7 @@ def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(desk: Visito
 
 def test_a_picture_is_enlarged_smoothly_and_keeps_its_recipe(desk: Visitor) -> None:
     visitor, page = desk, desk.page
-    visitor.unfold()
-    page.get_by_role("tab", name="Picture", exact=True).click()
-    visitor.write(CAPTION)
-    visitor.keep_seed("7")
+    visitor.begin(CAPTION, seed="7")
     visitor.generate()
     with page.expect_download() as plain:
         page.click("#result a[download]")
@@ -77,10 +116,19 @@ def test_a_picture_is_enlarged_smoothly_and_keeps_its_recipe(desk: Visitor) -> N
     assert Recipe.from_png(content) == Recipe.from_png(Path(plain.value.path()).read_bytes())
 
 
-def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
-    visitor = visit()
-    page: Any = visitor.page
-    page.click("#batch summary")
+def open_list(page: Any) -> None:
+    """Open the place for several captions, with nothing told in it yet."""
+    page.get_by_role("tab", name="Picture", exact=True).click()
+    if not page.is_visible("#batch textarea"):
+        page.click("#batch summary")
+    page.evaluate("document.querySelector('#batch [role=status]').textContent = ''")
+
+
+def test_a_list_is_painted_and_its_favourites_are_chosen(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION)
+    visitor.forget()
+    open_list(page)
     page.fill("#batch textarea", "a red bird\n\nzzz qqq\na blue bird\n")
     page.click("#batch-run")
     visitor.wait_text("#batch [role=status]", "Painted 2 of 3")
@@ -106,7 +154,7 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
 
 def test_stop_ends_a_list(desk: Visitor) -> None:
     visitor, page = desk, desk.page
-    page.click("#batch summary")
+    open_list(page)
     page.fill("#batch textarea", "\n".join(f"a {hue} bird" for hue in ("red", "blue", "green") * 10))
     page.click("#batch-run")
     visitor.wait_text("#batch [role=status]", "Painting 2 of 30")

@@ -13,7 +13,6 @@ from urllib.request import Request, urlopen
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
-from memdriven.ui.picture import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor
 
@@ -44,12 +43,17 @@ def ask(address: str, caption: str, seed: int) -> dict[str, Any]:
 
 
 def test_sixteen_at_once_each_get_their_own(
-    visit: Visit, address: str, pipe: MemoryDrivenPipeline, gate: threading.Event
+    desk: Visitor,
+    guest: Visitor,
+    visit: Visit,
+    address: str,
+    pipe: MemoryDrivenPipeline,
+    gate: threading.Event,
 ) -> None:
-    visitors = [visit() for _ in range(BROWSERS)]
+    visitors = [desk, guest, *(visit() for _ in range(BROWSERS - 2))]
     for number, visitor in enumerate(visitors):
-        visitor.write(CAPTIONS[number])
-        visitor.keep_seed(str(100 + number))
+        visitor.begin(CAPTIONS[number], seed=str(100 + number))
+        visitor.forget()
         visitor.page.wait_for_selector(f'#memory .md-card[data-id="bird-{number % BIRDS:02d}"]')
         visitor.page.evaluate(KEEP_LINES)
     gate.clear()  # nothing is finished before all have asked
@@ -93,12 +97,13 @@ def test_sixteen_at_once_each_get_their_own(
         assert visitor.page.evaluate(HISTORY) == [CAPTIONS[number]]
 
 
-def test_who_waits_may_stop_waiting(visit: Visit, gate: threading.Event) -> None:
-    first, second = visit(), visit()
+def test_who_waits_may_stop_waiting(desk: Visitor, guest: Visitor, gate: threading.Event) -> None:
+    first, second = desk, guest
     for visitor in (first, second):
-        visitor.write(CAPTIONS[0])
-        visitor.page.wait_for_selector("#memory .md-card")
+        visitor.begin(CAPTIONS[0])
+    before = second.page.get_attribute(".md-result", "src")
     gate.clear()
+    first.put_away(".md-result")
     first.page.click("#generate")
     second.page.click("#generate")
     second.wait_text("#place", "In line: 1 before you.")
@@ -110,5 +115,4 @@ def test_who_waits_may_stop_waiting(visit: Visit, gate: threading.Event) -> None
     second.rest()
     assert "Stopped." in second.text("#status")
     assert second.page.locator("#place p").count() == 0
-    shown = second.page.get_attribute(".md-result", "data-seed")
-    assert shown == str(OPENING_SEED), "the picture that the page opened with stays"
+    assert second.page.get_attribute(".md-result", "src") == before, "the picture from before stays"

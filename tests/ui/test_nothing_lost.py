@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from tests.pipeline.test_own_image import FakeNetwork
 from tests.ui.conftest import Visitor
 
-Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
 FULL = {"status": 429, "content_type": "application/json", "body": '{"detail": "full"}'}
 
@@ -31,11 +29,9 @@ def wait_tab(page: Any, name: str) -> None:
     )
 
 
-def test_a_reload_keeps_words_settings_picture_and_tab(visit: Visit) -> None:
-    visitor = visit()
-    page = visitor.page
-    visitor.write(CAPTION)
-    page.fill("#k input[type=number]", "2")
+def test_a_reload_keeps_words_settings_picture_and_tab(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION, k=2)
     made = visitor.generate()
     visitor.write("a blue bird")
     visitor.wait_text("#memory", "blue")
@@ -53,10 +49,9 @@ def test_a_reload_keeps_words_settings_picture_and_tab(visit: Visit) -> None:
     assert page.locator("#memory .md-steered").count() == 0
 
 
-def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(visit: Visit) -> None:
-    visitor = visit()
-    page, home = visitor.page, visitor.page.url
-    visitor.write(CAPTION)
+def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION)
     made = visitor.generate()
     for name in ("Compare", "History"):
         open_tab(page, name)
@@ -65,7 +60,7 @@ def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(visi
     wait_tab(page, "Compare")
     page.go_forward()
     wait_tab(page, "History")
-    visitor.go(f"{home}?lesson=search")
+    visitor.go(f"{desk.address}?lesson=search")
     wait_tab(page, "Learn")
     visitor.back()
     wait_tab(page, "History")
@@ -73,10 +68,9 @@ def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(visi
     assert page.get_attribute("#result .md-result", "src").encode() == made
 
 
-def test_a_link_opens_though_the_line_is_full_at_first(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+def test_a_link_opens_though_the_line_is_full_at_first(desk: Visitor, pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=11)
-    visitor = visit()
-    page, refused = visitor.page, []
+    visitor, page, refused = desk, desk.page, list[str]()
 
     def full(route: Any) -> None:
         refused.append(route.request.url)
@@ -84,21 +78,21 @@ def test_a_link_opens_though_the_line_is_full_at_first(visit: Visit, pipe: Memor
 
     visitor.expected = "429"
     page.route("**/queue/join*", full)
-    visitor.go(f"{page.url}?r={out.recipe.to_url()}")
+    visitor.go(f"{desk.address}?r={out.recipe.to_url()}")
     page.wait_for_selector('#result .md-result[data-seed="11"][data-complete="true"]')
     content = page.get_attribute("#result .md-result", "src").split(",")[1]
     assert base64.b64decode(content) == out.png()
     assert len(refused) >= 3
+    page.unroute("**/queue/join*")
 
 
 def test_a_picture_with_an_own_image_is_told_to_be_gone(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
     monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
-    visitor = visit()
-    page = visitor.page
-    visitor.write(CAPTION)
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION)
     buffer = io.BytesIO()
     Image.effect_noise((96, 96), 70).convert("RGB").save(buffer, "PNG")
     page.set_input_files(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,6 @@ from memdriven.ui.picture import history_item
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 from tests.ui.conftest import Visitor
-
-Visit = Callable[..., Visitor]
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -78,11 +75,10 @@ def test_the_same_request_gives_the_same_pixels_on_every_tab(
 
 
 def test_the_captions_own_picture_can_be_asked_for_and_a_link_leaves_no_pin(
-    visit: Visit, pipe: MemoryDrivenPipeline
+    desk: Visitor, pipe: MemoryDrivenPipeline
 ) -> None:
-    visitor = visit()
-    page = visitor.page
-    visitor.write(CAPTION)
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION)
     card = page.locator("#memory .md-card").first
     page.wait_for_selector('.md-card[data-id="bird-00"]')
     words = card.locator("[data-words]").get_attribute("data-words")
@@ -93,7 +89,7 @@ def test_the_captions_own_picture_can_be_asked_for_and_a_link_leaves_no_pin(
     assert (made.strategy, made.caption) == ("oracle", words)
 
     linked = pipe(CAPTION, neighbours=["bird-07"], seed=4)
-    visitor.go(f"{page.url}?r={linked.recipe.to_url()}")
+    visitor.go(f"{desk.address}?r={linked.recipe.to_url()}")
     page.wait_for_selector('.md-result[data-seed="4"]')
     assert visitor.generate() == f"data:image/png;base64,{base64.b64encode(linked.png()).decode()}".encode()
     visitor.wait_text("#memory", "Kept for these words")
@@ -104,12 +100,9 @@ def test_the_captions_own_picture_can_be_asked_for_and_a_link_leaves_no_pin(
     assert page.locator('#memory [aria-pressed="true"]').count() == 0
 
 
-def test_masking_a_card_that_is_not_used_changes_nothing(visit: Visit) -> None:
-    visitor = visit()
-    page = visitor.page
-    visitor.write(CAPTION)
-    page.fill("#tries input[type=number]", "6")
-    visitor.keep_seed("11")
+def test_masking_a_card_that_is_not_used_changes_nothing(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION, tries=6, seed="11")
     before = visitor.generate()
     used = page.get_attribute("#memory .md-card", "data-id")
     page.locator('#memory .md-spare [data-act="mask"]').first.click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,9 +76,9 @@ def test_a_picture_that_ends_leaves_what_was_asked_since(desk: Visitor, gate: th
 
 
 def test_a_seed_that_is_written_while_a_picture_waits_stays(
-    desk: Visitor, visit: Callable[..., Visitor], gate: threading.Event
+    desk: Visitor, guest: Visitor, gate: threading.Event
 ) -> None:
-    page, other = desk.page, visit()
+    page, other = desk.page, guest
     desk.unfold()
     page.fill("#seed input", "")
     page.wait_for_selector("#keep input:not(:checked)")
@@ -221,6 +221,7 @@ def test_the_newest_press_waits_and_stop_ends_it_too(
 ) -> None:
     page = desk.page
     page.evaluate("document.querySelector('.md-result')?.remove()")
+    desk.unfold()
     gate.clear()
     page.dblclick("#generate")
     page.wait_for_selector(FIRST_STAGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui import queue
 from memdriven.ui.state import ModelRegistry
 from tests.ui.conftest import Visitor
 
@@ -22,6 +23,7 @@ FIRST_STAGE = '.md-result[data-complete="false"]'
 def behind(other: Visitor, gate: threading.Event) -> Iterator[None]:
     """Do something while another visitor's picture is painted."""
     gate.clear()
+    other.put_away(".md-result")
     other.page.click("#generate")
     other.page.wait_for_selector(FIRST_STAGE)
     yield
@@ -65,9 +67,9 @@ def test_a_picture_that_is_stopped_in_its_last_step_is_nowhere(
 
 
 def test_a_stopped_download_saves_no_file_from_before(
-    desk: Visitor, visit: Callable[..., Visitor], gate: threading.Event
+    desk: Visitor, guest: Visitor, gate: threading.Event
 ) -> None:
-    page, other = desk.page, visit()
+    page, other = desk.page, guest
     desk.generate()
     page.click("#result [data-times]")
     page.wait_for_selector("#larger a", state="attached")
@@ -89,12 +91,12 @@ def test_a_stopped_download_saves_no_file_from_before(
 
 def test_a_stopped_choice_of_a_model_is_none(
     desk: Visitor,
-    visit: Callable[..., Visitor],
+    guest: Visitor,
     gate: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
     offered: ModelRegistry,
 ) -> None:
-    page, other, load, held = desk.page, visit(), ModelRegistry.get, threading.Event()
+    page, other, load, held = desk.page, guest, ModelRegistry.get, threading.Event()
     desk.unfold()
 
     def choose() -> None:
@@ -165,3 +167,15 @@ def test_a_key_that_is_held_is_one_press(desk: Visitor, gate: threading.Event, p
         page.wait_for_selector('.md-result[data-complete="true"]')
         desk.rest()
         assert presses.count("paint") == 1
+
+
+def test_a_visitor_is_told_of_too_many_presses_in_plain_words(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = desk
+    visitor.expected = "429"
+    monkeypatch.setattr(queue, "SESSION", 0)
+    visitor.page.click("#generate")
+    visitor.page.get_by_text(queue.FULL).first.wait_for()  # the press, and its place in line
+    for term in ("call", "request", "session", "event", "queue"):
+        assert term not in queue.FULL

@@ -17,18 +17,15 @@ from memdriven.ui import learn
 from memdriven.ui.html import READY, image_uri
 from memdriven.ui.learn import EMPTY
 from tests.ui.asking import CAPTION, HOSTILE
-from tests.ui.conftest import Visitor
+from tests.ui.conftest import DESK, Visitor
 from tests.ui.walk import too_wide
 
 Visit = Callable[..., Visitor]
-WIDE = {"width": 1280, "height": 900}
 
 
-def open_tab(visitor: Visitor, name: str, caption: str = CAPTION) -> Any:
-    visitor.write(caption)
-    visitor.keep_seed("7")
-    visitor.generate()
-    visitor.page.get_by_role("tab", name=name).click()
+def open_tab(visitor: Visitor, name: str) -> Any:
+    visitor.begin(CAPTION, seed="7")
+    visitor.open_tab(name)
     return visitor.page
 
 
@@ -48,9 +45,8 @@ def two_seeds(page: Any) -> None:
     )
 
 
-def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
-    visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, "Compare")
+def test_compare_strategies_seeds_and_words(desk: Visitor, shots: Path) -> None:
+    visitor, page = desk, open_tab(desk, "Compare")
     two_seeds(page)
     page.click("#compare-run")
     visitor.wait_text("#status", "Compared.")
@@ -65,7 +61,7 @@ def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
         const place = document.querySelector('.md-slide-place').getBoundingClientRect();
         return place.top >= 0 && place.bottom <= innerHeight + 1;
     }""")
-    page.set_viewport_size(WIDE)
+    page.set_viewport_size(DESK)
     slide = page.locator("#compare-table .md-slide")
     assert slide.is_visible()
     first, last = (page.locator("#compare-table .md-pick img").nth(n) for n in (0, 7))
@@ -87,9 +83,8 @@ def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
     assert page.locator("#edit-result figure").count() == 3
 
 
-def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> None:
-    visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, "Compare")
+def test_keys_press_the_open_tabs_button_and_walk_its_pictures(desk: Visitor) -> None:
+    visitor, page = desk, open_tab(desk, "Compare")
 
     def focused(name: str) -> str:
         return str(page.evaluate(f"document.activeElement.dataset.{name} ?? ''"))
@@ -109,6 +104,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     walk("Right", "Up", "Left")
     assert focused("label") == picks.first.get_attribute("data-label")
     page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
+    visitor.put_away("#edit-result ins")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#edit-result ins")
 
@@ -127,7 +123,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     page.wait_for_selector('#result .md-result[data-complete="true"][data-seed="8"]')
 
     page.get_by_role("tab", name="History").click()
-    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 3")
+    page.wait_for_selector('#history .md-moment:nth-child(1):has-text("seed 8")')
     page.focus('#history .md-moment:nth-child(1) [data-act="remix"]')
     second = "document.activeElement.matches('#history .md-moment:nth-child(2) *')"
     walk("Down")
@@ -136,9 +132,8 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     assert (focused("act"), page.evaluate(second)) == ("restore", True)
 
 
-def test_morph_is_scrubbed_in_the_browser_and_saved(visit: Visit, shots: Path) -> None:
-    visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, "Morph")
+def test_morph_is_scrubbed_in_the_browser_and_saved(desk: Visitor, shots: Path) -> None:
+    page = open_tab(desk, "Morph")
     page.fill("#morph-seed textarea, #morph-seed input", "9")
     page.fill("#morph-count input[type=number]", "5")
     page.click("#morph-run")
@@ -166,15 +161,14 @@ def test_morph_is_scrubbed_in_the_browser_and_saved(visit: Visit, shots: Path) -
             assert 1 < made.n_frames <= 8  # both formats join frames that look alike
 
 
-def test_a_picture_leads_to_its_copy_check_and_to_other_memories(visit: Visit) -> None:
-    visitor = visit()
-    visitor.write(CAPTION)
-    visitor.keep_seed("7")
+def test_a_picture_leads_to_its_copy_check_and_to_other_memories(desk: Visitor) -> None:
+    visitor = desk
+    visitor.begin(CAPTION, seed="7")
     content = base64.b64decode(visitor.generate().decode().split(",")[1])
     with Image.open(io.BytesIO(content)) as image:
         made = image_uri(image.convert("RGB"))
     visitor.page.click('#result [data-press="#copy-run"]')
-    visitor.page.wait_for_selector("#copy-result .md-verdict")
+    visitor.page.wait_for_selector(f'#copy-result img[src="{made}"]')
     assert visitor.page.locator(f'#copy-result img[src="{made}"]').count() == 1
     assert visitor.page.locator("#copy-result .md-near li").count() == 4
     visitor.wait_text("#status", "seed 7")
@@ -184,9 +178,11 @@ def test_a_picture_leads_to_its_copy_check_and_to_other_memories(visit: Visit) -
     assert visitor.page.locator(f'#compare-table img[src="{made}"]').count() == 1
 
 
-def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
-    visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, "Memory map")
+def test_memory_map_hovers_searches_and_pins(desk: Visitor, shots: Path) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(CAPTION, seed="7")
+    visitor.generate()
+    visitor.open_tab("Memory map")
     page.wait_for_selector("#map canvas")
     page.wait_for_selector("#map-query [data-query]")
     page.wait_for_function(
@@ -218,7 +214,7 @@ def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
 
 
 def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) -> None:
-    visitor = visit("?lesson=wrong&hide=compose,tabs,<script>&mode=class", viewport=WIDE)
+    visitor = visit("?lesson=wrong&hide=compose,tabs,<script>&mode=class", viewport=DESK)
     page = visitor.page
     page.wait_for_selector('#lesson [data-lesson="wrong"]')
     assert page.locator("#compose").is_hidden()
@@ -243,27 +239,29 @@ def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) 
 
 
 def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
-    visitor = visit("?lesson=sql&hide=compose", viewport=WIDE)
+    visitor = visit("?lesson=sql&hide=compose", viewport=DESK)
     visitor.page.wait_for_selector("#lesson-gone p:visible")
     assert "There is no lesson of that name. Choose one below." in visitor.text("#lesson-gone")
     visitor.page.wait_for_selector('#lesson [data-lesson="retrieval"]')
 
 
-def first_lesson_begun(visit: Visit) -> Visitor:
-    """Return a visitor who has answered the lesson on noise and pressed its button."""
-    visitor = visit("?lesson=noise", viewport=WIDE)
-    begin_lesson(visitor.page)
-    return visitor
+def open_lesson(page: Any) -> None:
+    """Open the lesson on noise, whatever another test has open, or has answered of it."""
+    page.get_by_role("tab", name="Learn", exact=True).click()
+    for name in ("copy", "noise"):
+        page.check(f'#lesson-choice input[value="{name}"]', force=True)
+        page.wait_for_selector(f'#lesson [data-lesson="{name}"]')
+    page.wait_for_function("!document.querySelector('#lesson-answer input:checked')")
 
 
 def begin_lesson(page: Any) -> None:
-    page.wait_for_selector('#lesson [data-lesson="noise"]')
+    """Answer the lesson and press its button."""
     page.locator("#lesson-answer label").first.click()
     page.click("#lesson-run:not([disabled])")
 
 
 @pytest.mark.usefixtures("slow")
-def test_another_lesson_ends_the_one_that_runs(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_lesson_ends_the_one_that_runs(desk: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     run, ended, finished = learn.lessons.run, Event(), Event()
 
     def watched(*given: Any) -> Iterator[Any]:
@@ -274,8 +272,9 @@ def test_another_lesson_ends_the_one_that_runs(visit: Visit, monkeypatch: pytest
             ended.set()
 
     monkeypatch.setattr(learn.lessons, "run", watched)
-    visitor = first_lesson_begun(visit)
-    page = visitor.page
+    visitor, page = desk, desk.page
+    open_lesson(page)
+    begin_lesson(page)
     page.wait_for_selector("#lesson-result .md-experiment")
     page.locator("#lesson-choice label").nth(1).click()
     page.wait_for_selector('#lesson [data-lesson="retrieval"]')
@@ -288,7 +287,7 @@ def test_another_lesson_ends_the_one_that_runs(visit: Visit, monkeypatch: pytest
 
 
 def test_what_comes_late_from_another_lesson_is_put_away(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, over = learn._result, Event()
 
@@ -298,8 +297,8 @@ def test_what_comes_late_from_another_lesson_is_put_away(
         return mine(lessons()["copy"], made, done=done)
 
     monkeypatch.setattr(learn, "_result", of_another)
-    visitor = visit("?lesson=noise", viewport=WIDE)
-    page = visitor.page
+    visitor, page = desk, desk.page
+    open_lesson(page)
     page.evaluate("""() => {
         window.came = false;
         const shown = document.querySelector("#lesson-result");
@@ -332,8 +331,9 @@ def test_a_phone_can_read_the_lesson_that_a_link_opens(visit: Visit) -> None:
     assert min(heights) > 10
 
 
-def test_a_word_that_is_being_completed_is_not_yet_called_unknown(visit: Visit) -> None:
-    page = (visitor := visit()).page
+def test_a_word_that_is_being_completed_is_not_yet_called_unknown(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.open_tab("Picture")
     visitor.write("a zzz")
     page.wait_for_selector("#unknown:has-text('zzz')", state="visible")
     page.fill("#caption textarea", "")
@@ -345,10 +345,11 @@ def test_a_word_that_is_being_completed_is_not_yet_called_unknown(visit: Visit) 
 
 
 def test_four_questions_frame_the_lessons(
-    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(learn.PLACE, str(tmp_path / "answers.jsonl"))
-    page = (visitor := visit(viewport={"width": 390, "height": 844})).page
+    visitor, page = desk, desk.page
+    page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("tab", name="Learn", exact=True).click()
     answering = Event()
     monkeypatch.setattr(learn.queue, "stop", lambda *_, **__: answering.wait(60))
@@ -369,7 +370,7 @@ def test_four_questions_frame_the_lessons(
 
 
 def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
-    visitor = visit("?mode=paper", viewport=WIDE)
+    visitor = visit("?mode=paper", viewport=DESK)
     page = visitor.page
     page.wait_for_selector("#paper-claims tbody tr")
     rows = page.locator("#paper-claims tbody tr")
@@ -392,12 +393,15 @@ def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     assert len(names) == len(set(names)), "each tab has one button"
 
 
-def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
-    visitor = visit()
-    page = open_tab(visitor, "Compare", HOSTILE)
+def test_hostile_words_stay_words_in_every_tab(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.begin(HOSTILE)
+    visitor.generate()
+    visitor.open_tab("Compare")
     page.click("#compare-run")
     visitor.wait_text("#status", "Compared.")
     page.fill("#edit-words textarea", HOSTILE.replace("red", "blue"))
+    visitor.put_away("#edit-result ins")
     page.click("#edit-run")
     page.wait_for_selector("#edit-result ins")
     for name, button, made in (
@@ -405,7 +409,8 @@ def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
         ("Copy check", "#copy-run", "#copy-result .md-verdict"),
         ("Paper", "#paper-run", "#paper-result [data-figure]"),
     ):
-        page.get_by_role("tab", name=name).click()
+        visitor.open_tab(name)
+        visitor.put_away(made)
         page.click(button)
         page.wait_for_selector(made)
     visitor.wait_text("#status", "Drawn with seed")
@@ -415,9 +420,8 @@ def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
     assert page.locator("img[src='x']").count() == 0
 
 
-def test_arrow_keys_go_from_tab_to_tab(visit: Visit) -> None:
-    visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, "How it works")
+def test_arrow_keys_go_from_tab_to_tab(desk: Visitor) -> None:
+    page = open_tab(desk, "How it works")
     page.wait_for_selector("#inside-result .md-walk")  # its steps are tabs, too, and not among these
     names = page.locator("#tabs [data-tab-id]:visible").evaluate_all("all => all.map(e => e.dataset.tabId)")
     page.focus('#tabs [data-tab-id="inside"]:visible')
