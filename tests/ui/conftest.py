@@ -277,7 +277,9 @@ class Visitor:
         """The queue of this page: others of this process, which other tests have built, may live on."""
         from memdriven.ui.queue import FairQueue
 
-        return next(each for each in FairQueue.pages if getattr(each.blocks, "local_url", None) == self.address)
+        return next(
+            each for each in FairQueue.pages if getattr(each.blocks, "local_url", None) == self.address
+        )
 
     def answered(self, name: str = "typed") -> Any:
         """Return a context that ends when a handler beside the queue, asked in it, has answered."""
