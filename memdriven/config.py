@@ -226,7 +226,7 @@ class TrainConfig:
     max_minutes: Annotated[float, Range(0, 1e9)] = 0.0
     """Stop cleanly after this many minutes; 0 means no limit."""
     learning_rate: Annotated[float, Range(0, 1e3)] = 2e-4
-    """Of G's Adam."""
+    """Of G's Adam; at 0 G stands still, in evaluation mode, and the D's learn alone [ours]."""
     d_learning_rate: Annotated[float, Range(0, 1e3)] = 2e-4
     """Of the D's Adam."""
     decay_from: Share = 1.0

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from memdriven.config import FEATURE_CHANNELS
 from memdriven.data.images import centre_square
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, image_file, refuse_other_content, write_prepared
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
@@ -331,3 +331,41 @@ def _entries(
     for line in what_is_not_read(encoded, max_words) if progress else ():
         tqdm.write(line)
     return entries, encoded
+
+
+def prepare_remembered(checkpoint: Path, out: Path) -> PreparedDataset:
+    """Lay out what a checkpoint's memory remembers as a data set: its small pictures, with their captions.
+
+    For a discriminator that is to judge these (`copy-critic`), or where the pictures themselves are not at
+    hand. All are training images; their features are the memory's own.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+        out: folder of the data set.
+
+    Raises:
+        BankError: there is no memory, or it is damaged.
+        DataError: something else is at `out`, or the disk is full.
+    """
+    refuse_other_content(out)
+    bank = MemoryBank(checkpoint / layout.MEMORY)
+    classes = sorted({item.class_name for item in bank.items})
+    with atomic_folder(out) as folder:
+        items = [
+            Item(
+                id=item.id,
+                file=image_file("train", f"{row:06d}"),  # an id may be no name of a file
+                split="train",
+                class_id=classes.index(item.class_name),
+                class_name=item.class_name,
+                captions=item.captions,
+                attributes=item.attributes,
+            )
+            for row, item in enumerate(bank.items)
+        ]
+        (folder / items[0].file).parent.mkdir(parents=True)
+        for row, item in enumerate(items):
+            (folder / item.file).write_bytes(bank.thumbnail_bytes(row))
+        side = bank.count("thumbnail_size")
+        write_prepared(folder, items, name=f"{checkpoint.name}-remembered", image_size=side, classes=classes)
+    return PreparedDataset.open(out)

@@ -84,11 +84,11 @@ class Guidance:
         named = None if text.attributes is None else text.attributes + shift[2 * d :]
         return TextCondition.of(TextFeatures(words, text.sentence + shift[:d], text.mask, named))
 
-    def with_asks(self, told: Tensor, named: Tensor, z: Tensor, record: Mapping[str, Any]) -> Tensor:
+    def with_asks(self, condition: Tensor, named: Tensor, z: Tensor, record: Mapping[str, Any]) -> Tensor:
         """Return a text condition (1, d + n) with what z (1, z_dim) asks for where the caption is silent.
 
         Args:
-            told: what G would read without.
+            condition: what G would read without.
             named: what the caption names (1, n), not guided.
             z: of one picture.
             record: the attributes of the bird that is remembered, whose pose leaves some places open.
@@ -101,7 +101,7 @@ class Guidance:
                 weights[row, known.index(value)] = weight
         silent = (1 - named.view(weights.shape).sum(1, keepdim=True)).clamp(min=0)
         added = (silent * weights).view(1, -1)
-        return torch.cat([told[:, : -added.shape[1]], told[:, -added.shape[1] :] + added], dim=1)
+        return torch.cat([condition[:, : -added.shape[1]], condition[:, -added.shape[1] :] + added], dim=1)
 
 
 def places(record: Mapping[str, Any]) -> Sequence[str]:

@@ -254,21 +254,21 @@ class MemoryDrivenPipeline:
         generator = self.checkpoint.generator
         with self.turn, torch.inference_mode():
             c, _, _ = generator.augment(prepared.text.sentence, noise.epsilon)
-            condition = self._told(prepared, noise)
+            condition = self._condition(prepared, noise)
             stages = generator.stages(noise.z, c, condition, apply_view(prepared.v, noise.view))
         for _ in self.resolutions:
             with self.turn, torch.inference_mode(), repeatable():
                 stage = next(stages)
             yield stage
 
-    def _told(self, prepared: Prepared, noise: Noise) -> Tensor:
+    def _condition(self, prepared: Prepared, noise: Noise) -> Tensor:
         """Return what G is told of a picture beside its sentence: the caption's, then z's [ours]."""
-        told, named = prepared.text.condition, prepared.asked.attributes
+        condition, named = prepared.text.condition, prepared.asked.attributes
         if not self.config.generator.z_asks or named is None:
-            return told
+            return condition
         known = [self.bank.index_of(name) for name in prepared.retrieval.ids[:1] if name in self.bank]
         record = self.bank.items[known[0]].attributes if known else {}
-        return self.guidance.with_asks(told, named, noise.z, record)
+        return self.guidance.with_asks(condition, named, noise.z, record)
 
     def paint_many(
         self, prepared: Prepared | Sequence[Prepared], seeds: Sequence[int], stages: int | None = None
@@ -284,7 +284,7 @@ class MemoryDrivenPipeline:
             images: list[Tensor] = self.checkpoint.generator(
                 torch.cat([noise.z for noise in noises]),
                 torch.cat([each.text.sentence for each in of]),
-                torch.cat([*map(self._told, of, noises)]),
+                torch.cat([*map(self._condition, of, noises)]),
                 torch.cat([apply_view(each.v, noise.view) for noise, each in zip(noises, of, strict=True)]),
                 torch.cat([noise.epsilon for noise in noises]),
                 stages,

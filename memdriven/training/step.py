@@ -98,12 +98,13 @@ class GanTrainer(Trainer):
         """Update the D's, then G, then its average; return the losses, detached."""
         seed = self.config.train.seed * 1_000_003 + step
         chance = Chance(seed, self.world)
-        self.generator.train()
+        learns = self.config.train.learning_rate > 0
+        self.generator.train(learns)
         for part in self.frozen.values():
             part.eval()
 
-        # One forward pass of G serves both updates.
-        with self._autocast():
+        # One forward pass of G serves both updates; a G that stands still has none of its own.
+        with torch.set_grad_enabled(learns), self._autocast():
             made: GeneratorOutput = self._generate(
                 batch.z, batch.text.sentence, batch.text.condition, batch.v, batch.epsilon, crop=batch.crop
             )
@@ -114,15 +115,14 @@ class GanTrainer(Trainer):
             total, record = self.discriminator_losses(batch, made.images, step, chance)
             self.update("discriminators", total)
 
-        # Generator, Eqs. 1-2, and the terms of ours.
-        with _held(self.discriminators):
-            terms = self.generator_losses(batch, made, chance)
-            total = torch.stack([weight * loss for weight, loss in terms.values()]).sum()
-            self.update("generator", total)
-
-        # Moving average of G.
-        self.average.update_parameters(self.generator)
-        record |= {name: loss for name, (_, loss) in terms.items()}
+        # Generator, Eqs. 1-2, and the terms of ours; its moving average.
+        if learns:
+            with _held(self.discriminators):
+                terms = self.generator_losses(batch, made, chance)
+                total = torch.stack([weight * loss for weight, loss in terms.values()]).sum()
+                self.update("generator", total)
+            self.average.update_parameters(self.generator)
+            record |= {name: loss for name, (_, loss) in terms.items()}
         values = self.world.mean(torch.stack([value.detach() for value in record.values()]))
         return dict(zip(record, values))
 

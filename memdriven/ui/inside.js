@@ -148,6 +148,8 @@ element.addEventListener("click", (event) => {
     const stations = all(".md-station"), at = stations.findIndex((each) => each.dataset.step === step);
     open(stations[at + Number(go.dataset.go)]?.dataset.step ?? step);
   }
+  // On a narrow screen what was opened begins below it.
+  if (station || go) one(".md-account:not([hidden]) .md-account-head").scrollIntoView({ block: "nearest" });
   if (gate) {
     picked[step] = gate.dataset.choose;
     gates();

@@ -67,6 +67,8 @@ class Page(gr.Blocks):
         super().__init__(**settings)
         self.newest: WeakKeyDictionary[Any, dict[gr.blocks.Block, Asked]] = WeakKeyDictionary()
         """By session, what each component answers or is about to."""
+        self.values: WeakKeyDictionary[Any, dict[gr.blocks.Block, Any]] = WeakKeyDictionary()
+        """By session, the question's values as they were asked with or set last: others are a visitor's."""
 
     async def process_api(
         self, block_fn: Any, inputs: list[Any], state: Any = None, *given: Any, **named: Any
@@ -76,14 +78,19 @@ class Page(gr.Blocks):
         found = (page.event_ids_to_events.get(name) for page in FairQueue.pages)
         event: Any = next(filter(None, found), None)
         newest = self.newest.setdefault(state, {}) if state else {}
+        last = self.values.setdefault(state, {}) if state else {}
         asked = getattr(event, "asked", None)
         if asked is None:
             came = event.enqueue_time if event else time.monotonic()
             follows = all(name == "change" for _, name in block_fn.targets)
             asked = Asked(came, {}, block_fn.fn is typed, follows)
             for part, value in zip(block_fn.inputs, inputs, strict=False):
-                if part in self.question:
-                    asked.question[part] = state[part._id] if part.stateful else value
+                if part not in self.question:
+                    continue
+                asked.question[part] = state[part._id] if part.stateful else value
+                if last.get(part, getattr(part, "value", value)) != value and not part.stateful:
+                    newest[part] = Asked(came, {}, typed=True)
+                last[part] = value
             for part in block_fn.outputs:
                 if not asked.gives_way(newest.get(part), part is self.status_line):
                     newest[part] = asked
@@ -123,7 +130,7 @@ class Page(gr.Blocks):
                 if stopped or asked.gives_way(self.newest[state].get(part), part is self.status_line):
                     values[place] = SKIP
                 elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
-                    asked.question[part] = value
+                    asked.question[part] = self.values[state][part] = value
             predictions = values[0] if len(parts) == 1 else values
         return await super().postprocess_data(block_fn, predictions, state)
 

@@ -91,8 +91,8 @@ class Query(NamedTuple):
 KEPT = (*(name for name in Query._fields if name != "steering"), "checkpoint")
 """What a browser tab keeps of the column over a reload, by name."""
 
-WRITTEN = ("caption", "source", "comparison", "k", "keep", "share", "guidance", "mirror", "window")
-"""What a recipe sets: what a visitor writes or chooses while one is painted stays."""
+WRITTEN = ("keep", "share", "guidance", "mirror", "window")
+"""What a recipe sets besides the question: what a visitor writes or chooses while one is painted stays."""
 
 
 def _window(written: object) -> Any:

@@ -118,6 +118,7 @@ UNWRITABLE = {
     "prepare aviary": "",
     "prepare recoloured": "--dataset a",
     "prepare resettings": "--dataset a",
+    "prepare remembered": "x",
     "prepare folder": "a",
     "prepare cub": "",
     "prepare coco": "",

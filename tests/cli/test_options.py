@@ -126,9 +126,10 @@ def test_a_checkpoint_is_given_in_one_way_everywhere(name: str, capsys: pytest.C
         "evaluate": ["--dataset", "a"],
         "info": [],
         "copy-critic": ["--run", "a"],
+        "prepare remembered": ["--out", "a"],
     }[name]
     assert parsed(name, *more, "--checkpoint", "x")["checkpoint"] == Path("x")
-    if name in ("evaluate", "info", "build-memory", "copy-critic"):
+    if name in ("evaluate", "info", "build-memory", "copy-critic", "prepare remembered"):
         assert parsed(name, "x", *more)["checkpoint"] == Path("x")
         with pytest.raises(SystemExit):
             parsed(name, "--help")

@@ -145,8 +145,9 @@ CHECKPOINTS = RECIPES.parent / "checkpoints"
 def trainings(model: str) -> dict[str, dict[str, Any]]:
     """Return what each phase of a model's recipe that trains G chooses."""
     calls = commands_of(RECIPES / f"{model}.toml").items()
+    configs = {phase: call.keywords["config"] for phase, (name, call) in calls if name == "train"}
     return {
-        phase: settings(to_dict(call.keywords["config"])) for phase, (name, call) in calls if name == "train"
+        phase: settings(to_dict(config)) for phase, config in configs.items() if config.train.learning_rate
     }
 
 

@@ -309,3 +309,19 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     assert content(made.path) == before
     assert make(world, tmp_path / "bank", split="test", replace=True).n == 4
     assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"
+
+
+def test_what_a_memory_remembers_is_a_data_set(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    bank = MemoryBank(tiny_checkpoint / "memory")
+    made = build.prepare_remembered(tiny_checkpoint, tmp_path / "small")
+    assert [item.id for item in made.split("train")] == bank.ids
+    assert [item.captions for item in made.items] == [item.captions for item in bank.items]
+    assert [made.classes[item.class_id or 0] for item in made.items] == [one.class_name for one in bank.items]
+    pictures = [made.image_path(item).read_bytes() for item in made.items]
+    assert pictures == [bank.thumbnail_bytes(row) for row in range(bank.n)]
+    assert made.image_size == bank.thumbnail(0).width
+    store = build.features_of(made, tiny_checkpoint / "memory/features")
+    assert store.ids == bank.ids
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="something else"):
+        build.prepare_remembered(tiny_checkpoint, tmp_path)

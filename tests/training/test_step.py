@@ -151,6 +151,19 @@ def test_an_update_gives_the_other_network_no_gradient(world: Path) -> None:
     assert reached == {name: {name} for name in networks}
 
 
+def test_a_d_learns_alone_where_g_stands_still(world: Path) -> None:
+    damsm, *_ = load_damsm(world / "damsm")
+    config = two_stages()
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, learning_rate=0.0))
+    trainer = GanTrainer(config, Teachers(damsm), World())
+    before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
+    judge = [p.clone() for p in trainer.discriminators.parameters()]
+    record = trainer.step(data(world, config).batch(0), 0)
+    assert set(record) == {"d_adversarial", "d_accuracy", "r1"}
+    assert all(value.equal(before[name]) for name, value in trainer.generator.state_dict().items())
+    assert any(not p.equal(old) for p, old in zip(trainer.discriminators.parameters(), judge))
+
+
 def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> None:
     """Members of one class compete in G's loss exactly where they did in DAMSM's."""
     damsm, *_ = load_damsm(world / "damsm")

@@ -138,3 +138,18 @@ def test_opening_works_it_out_once_and_its_button_does_not_wait_behind_itself(
     opens("How it works")
     visitor.wait_text("#walk-words", "a small blue bird")
     assert presses.count("show") == 3
+
+
+def test_a_narrow_screen_shows_what_a_step_opens(desk: Visitor) -> None:
+    page = desk.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("tab", name="How it works", exact=True).click()
+    page.wait_for_selector(".md-without", state="attached")
+    for name in ("#walk-words", "#walk-critic", '[data-go="-1"]'):
+        page.locator(name).scroll_into_view_if_needed()
+        page.click(name)
+        head = page.locator(".md-account:visible .md-account-head").bounding_box()
+        below = page.locator("#generate").bounding_box()
+        assert head
+        assert below
+        assert 0 <= head["y"] < head["y"] + head["height"] <= below["y"], name

@@ -146,7 +146,7 @@ def test_what_is_written_while_a_recipe_is_painted_again_stays(
     page.locator("#history li").first.filter(has_text="seed 5").locator('[data-act="restore"]').click()
     while "act" not in presses:
         page.wait_for_timeout(20)
-    with desk.answered():
+    with desk.answered("show_references"):
         page.type("#caption textarea", "s")
     written = page.input_value("#caption textarea")
     go.set()
