@@ -273,7 +273,10 @@ class Visitor:
         self.put_away("#history .md-moment")
 
     def put_away(self, selector: str) -> None:
-        """Take what is shown off the page, so that what is waited for is not what was there before."""
+        """Take what is shown off the page, so that what is waited for is not what was there before.
+
+        A panel that is then given just what it had is not drawn again.
+        """
         self.page.evaluate("all => document.querySelectorAll(all).forEach(one => one.remove())", selector)
 
     def open_tab(self, name: str) -> None:

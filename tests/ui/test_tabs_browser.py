@@ -103,10 +103,9 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(desk: Visitor) ->
     assert focused("label") == picks.nth(3).get_attribute("data-label")
     walk("Right", "Up", "Left")
     assert focused("label") == picks.first.get_attribute("data-label")
-    page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
-    visitor.put_away("#edit-result ins")
+    page.fill("#edit-words textarea", CAPTION.replace("red", "green"))
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector("#edit-result ins")
+    page.wait_for_selector("#edit-result ins:has-text('green')")
 
     page.get_by_role("tab", name="Diversity").click()
     page.wait_for_selector("#make-grid:visible")
