@@ -149,11 +149,12 @@ def test_a_page_that_is_half_there_is_of_its_scheme_and_shows_nothing_that_will_
     assert empty.max() < 64
 
 
-def test_a_link_shows_no_picture_but_its_own(desk: Visitor, pipe: MemoryDrivenPipeline) -> None:
+def test_a_link_shows_no_picture_but_its_own(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
     out = pipe("a small blue bird", seed=11)
-    visitor, page = desk, desk.page
+    visitor = visit()
+    page = visitor.page
     page.route("**/queue/join*", lambda route: None)  # nothing has come yet
-    visitor.go(f"{desk.address}?r={out.recipe.to_url()}")
+    visitor.go(f"{visitor.address}?r={out.recipe.to_url()}")
     assert page.locator("#md-still").count() == 0
     for part in ("#result", "#memory", "#caption textarea"):
         assert page.evaluate("part => getComputedStyle(document.querySelector(part)).opacity", part) == "0"
