@@ -85,12 +85,11 @@ class Page(gr.Blocks):
             follows = all(name == "change" for _, name in block_fn.targets)
             asked = Asked(came, {}, block_fn.fn is typed, follows)
             for part, value in zip(block_fn.inputs, inputs, strict=False):
-                if part not in self.question:
-                    continue
-                asked.question[part] = state[part._id] if part.stateful else value
-                if last.get(part, getattr(part, "value", value)) != value and not part.stateful:
-                    newest[part] = Asked(came, {}, typed=True)
-                last[part] = value
+                if part in self.question:
+                    asked.question[part] = state[part._id] if part.stateful else value
+                    if last.get(part, getattr(part, "value", value)) != value and not part.stateful:
+                        newest[part] = Asked(came, {}, typed=True)
+                    last[part] = value
             for part in block_fn.outputs:
                 if not asked.gives_way(newest.get(part), part is self.status_line):
                     newest[part] = asked

@@ -337,10 +337,8 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 )
                 column.facts = panel(facts(), elem_id="facts")
                 sources = {name: label for name, (label, _) in SOURCES.items()}
-                label, first = (
-                    "Where the reference comes from",
-                    "retrieved" if strategy in RULES else strategy,
-                )
+                label = "Where the reference comes from"
+                first = "retrieved" if strategy in RULES else strategy
                 column.source = html.choice(
                     gr.Radio, "source", label, sources, value=first, show_label=False, elem_classes=None
                 )
