@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from memdriven.data.prepared import PreparedDataset
-from memdriven.explore.compare import least_alike
-from memdriven.explore.critic import judged, load_critic
+from memdriven.explore.critic import load_critic
 from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
+from memdriven.ui.inside import critic
 
 QUESTIONS = ("real", "fits its caption", "fits a wrong one")
 
@@ -30,26 +30,15 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--n", type=int, default=120)
     chosen = parser.parse_args()
-    pipe, items = (
-        MemoryDrivenPipeline.from_pretrained(chosen.checkpoint),
-        PreparedDataset.open(chosen.dataset),
-    )
-    critic, test = load_critic(pipe.checkpoint), items.split("test")
-    if critic is None:
+    pipe = MemoryDrivenPipeline.from_pretrained(chosen.checkpoint)
+    if load_critic(pipe.checkpoint) is None:
         raise SystemExit(f"{chosen.checkpoint} comes without a D; `copy-critic` lays one beside it")
-    answers = []
+    test, answers = PreparedDataset.open(chosen.dataset).split("test"), []
     for place in range(chosen.n):
         item = test[place * len(test) // chosen.n]
         caption = item.captions[place % len(item.captions)]
         seen = look_inside(pipe, Request(caption=caption, seeds=(place,), k=1, best_of=1))
-        wrong = pipe.bank.items[pipe.bank.index_of(least_alike(pipe, caption))].captions[0]
-        real, made = judged(pipe, seen)
-        assert real is not None
-        own, asked, other = (
-            pipe.retriever.query(each).text.sentence[0].float()
-            for each in (seen.prepared.retrieval[0].caption, caption, wrong)
-        )
-        answers.append([critic.judge(real, own, other), critic.judge(made, asked, other)])
+        answers.append([list(each["answers"].values()) for each in critic(pipe, seen).of["judged"]])
     found = torch.tensor(answers)  # (n, 2 pictures, 3 questions)
     for name, values in zip(("small copies of real pictures", "made pictures"), found.unbind(1)):
         means = ", ".join(f"{question} {mean:.0%}" for question, mean in zip(QUESTIONS, values.mean(0)))
