@@ -113,11 +113,14 @@ def apply_view(v: Tensor, view: View | Tensor) -> Tensor:
 
 def cut_images(images: Tensor, views: Tensor, size: int) -> Tensor:
     """Return stored pictures (b, 3, s, s) uint8 as their views (b, 4) show them, (b, 3, size, size)."""
-    from torchvision.transforms.functional import resized_crop
+    from torchvision.transforms.functional import resize
 
-    places = (images.shape[-1] * views[:, :3].double()).round().int().tolist()  # left, top, side in px
-    parts = [
-        resized_crop(image, top, left, side, side, [size] * 2, antialias=True)
-        for image, (left, top, side) in zip(images, places)
-    ]
-    return torch.stack([part.flip(-1) if turned else part for part, turned in zip(parts, views[:, 3])])
+    places = (images.shape[-1] * views[:, :3].double()).round().int()  # left, top, side in px
+    parts: dict[int, Tensor] = {}
+    for side in places[:, 2].unique().tolist():  # squares of one side are made smaller at once
+        rows = (places[:, 2] == side).nonzero()[:, 0].tolist()
+        corners = places[rows, :2].tolist()
+        squares = [images[i, :, y : y + side, x : x + side] for i, (x, y) in zip(rows, corners)]
+        parts |= zip(rows, resize(torch.stack(squares), [size] * 2, antialias=True))
+    shown = zip((parts[row] for row in range(len(images))), views[:, 3])
+    return torch.stack([part.flip(-1) if turned else part for part, turned in shown])
