@@ -211,7 +211,7 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
     wanted = f"a generator of at least {train.frozen_stages} stages in {folder}, as so many are frozen"
     enough = old.stages >= train.frozen_stages
     require(enough, CheckpointError, wanted, old.stages, "lower train.frozen_stages")
-    left = _names(made.generator, new.stages)
+    left = _names(made.generator, new.stages, old.stages)
     if old.attribute_dim != new.attribute_dim:
         left += ("early.text_code.attributes.", "early.text_code.noise.gate.")
     weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(left)}
@@ -221,7 +221,7 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         other = load_checkpoint(later)
         known = [(part["steps"], part["minutes"]) for part in parts]
         parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
-        names = _names(other.generator, old.stages)
+        names = _names(other.generator, old.stages, new.stages)
         weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(names)}
     own, wanted = trainer.generator.state_dict(), "a generator of this run's shape, to start from"
     wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
@@ -232,9 +232,9 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
     return parts
 
 
-def _names(generator: Generator, first: int) -> tuple[str, ...]:
-    """Return how the names of the weights of all stages from the `first` begin."""
-    stages = range(first, generator.config.stages)
+def _names(generator: Generator, first: int, end: int) -> tuple[str, ...]:
+    """Return how the names of the weights of its stages begin, from the `first` to before the `end`."""
+    stages = range(first, min(end, generator.config.stages))
     return tuple(f"{name}." for stage in stages for name in generator.stage_parts(stage))
 
 
