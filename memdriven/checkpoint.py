@@ -5,9 +5,9 @@ vocabulary.json
 damsm.safetensors      text encoder and image heads, float16
 attributes.safetensors readers of what captions name and pictures show; not every model has them
 generator.safetensors  moving average of G's first stage, float16
-generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
+generator-128.safetensors, ... what each later stage adds, packed as int8; the first's file stays as it is
 examples.json          captions that the page offers; not every model has them
-discriminator.safetensors one stage's D, whose answers the page shows; no shipped model has one
+discriminator.safetensors one stage's D, whose answers the page shows; not every model has one
 rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`), in some
 map.safetensors        where the map of the memory shows each item (`explore.memory_map`); likewise
 memory/                the memory bank
@@ -34,7 +34,7 @@ from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm, read_conf
 from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
+from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError, explained, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_of
 from memdriven.memory.bank import MEMORY
@@ -124,7 +124,8 @@ def save_checkpoint(
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
         write_weights(folder / "damsm.safetensors", damsm, {"schema": SCHEMA})
         for stage, name in enumerate(stage_files(generator.config)):
-            write_weights(folder / name, generator, {"schema": SCHEMA}, generator.stage_parts(stage))
+            parts = generator.stage_parts(stage)
+            write_weights(folder / name, generator, {"schema": SCHEMA}, parts, packed=stage > 0)
         if attributes is not None:
             save_attributes(folder, attributes, damsm.hash())
             names.append(ATTRIBUTES)
@@ -210,7 +211,7 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None
-    weights, fix = unpack(read_weights(path)), "write it with train-rival"
+    weights, fix = read_weights(path), "write it with train-rival"
     with explained(CheckpointError, f"weights of a RivalGenerator in {path}", fix, LookupError):
         z_dim, width = weights["linear.weight"].shape[1], weights["to_rgb.weight"].shape[1]
         blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_bytes
 
-SCALE = ".scale"
+SCALE, SCALE_STEPS = ".scale", 2**12
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, or of a `.pth`/`.pt` file of tensors alone.
+    """Return the tensors of a safetensors file, packed or not, or of a `.pth`/`.pt` file of tensors alone.
 
     A CheckpointError says that it is missing, truncated, or holds anything else.
     """
@@ -33,7 +33,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     table = isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
     wanted, fix = f"a table of tensors in {path}", "give a state dict"
     require(table, CheckpointError, wanted, type(content).__name__, fix)
-    return dict(content)
+    return unpack(content)
 
 
 def float_entries(module: nn.Module) -> dict[str, Tensor]:
@@ -55,13 +55,10 @@ def write_weights(
     What float16 cannot hold, such as a large variance of v, is written as float32.
     """
     below = tuple(f"{part}." for part in parts)
-    halves = {
-        key: _stored(value)
-        for key, value in float_entries(module).items()
-        if not parts or key.startswith(below)
-    }
-    _require_finite(halves, "numbers", str(path), "train again from the last good state")
-    atomic_write_bytes(path, save(pack(halves) if packed else halves, metadata=dict(metadata)))
+    weights = {k: v for k, v in float_entries(module).items() if not parts or k.startswith(below)}
+    _require_finite(weights, "numbers", str(path), "train again from the last good state")
+    stored = pack(weights) if packed else {key: _stored(value) for key, value in weights.items()}
+    atomic_write_bytes(path, save(stored, metadata=dict(metadata)))
 
 
 def _stored(value: Tensor) -> Tensor:
@@ -72,12 +69,18 @@ def _stored(value: Tensor) -> Tensor:
 
 
 def pack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return matrices and kernels as int8 with a float32 `KEY.scale` (out, 1) each, all else as it is."""
-    packed = dict(weights)
+    """Return matrices and kernels as int8 with a float32 `KEY.scale` (out, 1) each, all else as float16.
+
+    A scale is a number of few bits, the next above the row's largest over 127, so that its products are
+    exact: what was unpacked is packed to the same bits.
+    """
+    packed = {key: _stored(value) for key, value in weights.items()}
     for key, value in weights.items():
         if value.dim() > 1:
-            rows = value.float().flatten(1)
-            scale = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
+            rows = value.detach().float().cpu().flatten(1)
+            least = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
+            share, power = torch.frexp(least)
+            scale = torch.ldexp((share * SCALE_STEPS).ceil() / SCALE_STEPS, power)
             packed[key], packed[key + SCALE] = (rows / scale).round().to(torch.int8).view_as(value), scale
     return packed
 

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from memdriven.checkpoint import CRITIC, Checkpoint, load_facts, record_files
 from memdriven.config import Config, DiscriminatorConfig, from_dict
 from memdriven.data.images import to_tensor
-from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
+from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError, explained, require
 from memdriven.explore.inside import Inside, reference
 from memdriven.files import read_json
@@ -60,10 +60,9 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
     path = checkpoint.path / CRITIC
     if not path.is_file():
         return None
-    packed, fix = read_weights(path), "remove the file, or put a fitting one there"
+    weights, fix = read_weights(path), "remove the file, or put a fitting one there"
     foreign = KeyError, IndexError, ValueError, RuntimeError
     with explained(CheckpointError, f"a discriminator's weights in {path}", fix, *foreign):
-        weights = unpack(packed)
         downs = [value for name, value in weights.items() if name.startswith("downs.") and value.dim() == 4]
         size, width = 4 << len(downs), len(weights["downs.0.weight"])
         config = DiscriminatorConfig(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from memdriven.checkpoint import RIVAL, load_checkpoint, load_rival, record_files, rival_budget
-from memdriven.encoders.weights import read_weights, unpack
+from memdriven.encoders.weights import read_weights
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.rival import RivalSettings, RivalTrainer, train_rival
 from tests.training.small_gan import run, train_settings
@@ -65,7 +65,7 @@ def test_it_opens_beside_a_checkpoint_and_damage_is_found(world: Path, tmp_path:
     rival = load_rival(checkpoint)
     assert rival is not None
     assert (rival.size, rival.z_dim) == (16, 100)
-    written = unpack(read_weights(file))["to_rgb.weight"]
+    written = read_weights(file)["to_rgb.weight"]
     assert torch.equal(rival.to_rgb.weight, written)
     assert re.fullmatch(r"\d+ pictures in \d+ minutes?", rival_budget(checkpoint))
 
