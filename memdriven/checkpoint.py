@@ -221,11 +221,12 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
 
 
 def rival_budget(checkpoint: Checkpoint) -> str:
-    """Return on how many pictures, and for how long, a rival beside a checkpoint was trained; or ""."""
+    """Return on how many pictures, how long and by what a rival beside a checkpoint was trained; or ""."""
     try:
         with safe_open(checkpoint.path / RIVAL, "pt") as file:
             facts = parse_json((file.metadata() or {}).get("memdriven", "{}"))
-        return f"{counted(facts['images'], 'picture')} in {counted(round(facts['minutes']), 'minute')}"
+        where = f", {facts['device']}" if "device" in facts else ""
+        return f"{counted(facts['images'], 'picture')} in {counted(round(facts['minutes']), 'minute')}{where}"
     except (OSError, SafetensorError, ValueError, TypeError, LookupError):
         return ""
 

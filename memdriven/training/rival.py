@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from memdriven.checkpoint import RIVAL
 from memdriven.data.prepared import PreparedDataset, load_images
-from memdriven.devices import choose_device
+from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.weights import write_weights
 from memdriven.errors import TrainingError, require
@@ -165,6 +165,7 @@ def train_rival(
             "damsm": trained.facts["hash"],
             "minutes": round(loop.seconds / 60, 1),
             "images": loop.step * loop.batch_images,
+            "device": device_name(device),
         }
         # One entry: safetensors writes several in any order, and a file's bytes are its hash.
         write_weights(out / RIVAL, trainer.average.module, {"memdriven": json.dumps(facts)}, packed=True)

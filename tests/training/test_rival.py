@@ -67,7 +67,7 @@ def test_it_opens_beside_a_checkpoint_and_damage_is_found(world: Path, tmp_path:
     assert (rival.size, rival.z_dim) == (16, 100)
     written = read_weights(file)["to_rgb.weight"]
     assert torch.equal(rival.to_rgb.weight, written)
-    assert re.fullmatch(r"\d+ pictures in \d+ minutes?", rival_budget(checkpoint))
+    assert re.fullmatch(r"\d+ pictures in \d+ minutes?, CPU, \d+ threads?", rival_budget(checkpoint))
 
     content = bytearray((made / RIVAL).read_bytes())
     content[-1] ^= 1
