@@ -5,14 +5,14 @@
     python -m benchmarks.sheets stages --checkpoint checkpoints/aviary --dataset data/aviary --n 300
     python -m benchmarks.sheets rival --checkpoint checkpoints/aviary --dataset data/aviary --n 8
 
-`samples`: the first captions of test images taken evenly over the classes, seed 0; the retrieved image to the
-left and the picture to the right (`--pictures-only` for data that may not be passed on).
+`samples`: the first captions of test images taken evenly over the classes, seeds 0, 1, 2, ...; the retrieved
+image to the left and the picture to the right (`--pictures-only` for data that may not be passed on).
 `noise`: one caption and memory, seeds 0, 1000, ... 8000; nothing but z moves. The last two captions name the
 place, so that z has only the light to say.
 `stages`: captions as `evaluate` takes them, every stage enlarged to the last one's side; printed beside it is
 each stage's distance to all test images there, by VGG's and SqueezeNet's pooled maps.
 `rival`: captions as `samples` takes them; three pictures of the rival that lies beside the checkpoint (seeds
-0, 1000, 2000, enlarged), then the reference that ours was painted from, and ours, seed 0.
+0, 1000, 2000, enlarged), then the reference that ours was painted from, and ours, seeds 0, 1, 2, ...
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def samples(checkpoint: Path, dataset: Path, count: int, columns: int, alone: bo
     sheet = Image.new("RGB", (width * columns, height * -(-len(items) // columns)), "white")
     draw = ImageDraw.Draw(sheet)
     for place, item in enumerate(tqdm(items, "samples")):
-        output = pipe(item.captions[0], seed=0)
+        output = pipe(item.captions[0], seed=place)
         x, y = width * (place % columns), height * (place // columns)
         for column, picture in enumerate(
             output.images if alone else [output.neighbours[0].image, output.images[0]]
@@ -117,7 +117,7 @@ def beside_rival(checkpoint: Path, dataset: Path, count: int) -> Image.Image:
     for column, heading in ((0, "a rival without a memory"), (3, "reference"), (4, "ours")):
         draw.text((words + column * (side + GAP), 3), heading, fill="#333333")
     for row, item in enumerate(items):
-        output, y = pipe(item.captions[0], seed=0), title + row * (side + GAP)
+        output, y = pipe(item.captions[0], seed=row), title + row * (side + GAP)
         request = Request(caption=item.captions[0])
         theirs = [paint_rival(pipe, rival, replace(request, seeds=(seed,))) for seed in (0, 1000, 2000)]
         draw.text((GAP, y), "\n".join(textwrap.wrap(item.captions[0], 28)), fill="#333333")
