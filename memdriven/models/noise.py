@@ -117,7 +117,7 @@ def cut_images(images: Tensor, views: Tensor, size: int) -> Tensor:
 
     places = (images.shape[-1] * views[:, :3].double()).round().int()  # left, top, side in px
     parts: dict[int, Tensor] = {}
-    for side in places[:, 2].unique().tolist():  # squares of one side are made smaller at once
+    for side in {*places[:, 2].tolist()}:  # squares of one side are made smaller at once
         rows = (places[:, 2] == side).nonzero()[:, 0].tolist()
         corners = places[rows, :2].tolist()
         squares = [images[i, :, y : y + side, x : x + side] for i, (x, y) in zip(rows, corners)]

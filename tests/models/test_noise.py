@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from torch.nn import functional as F
 
 from memdriven.evaluation.distances import viewed_references
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
-from memdriven.models.noise import WHOLE, View, apply_view, draw_noise, draw_windows
+from memdriven.models.noise import WHOLE, View, apply_view, cut_images, draw_noise, draw_windows
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
@@ -260,3 +260,19 @@ def test_many_painted_at_once_are_those_painted_alone(mirroring: MemoryDrivenPip
         mine = torch.from_numpy(np.array(to_picture(stages[-1][place : place + 1]))).int()
         image = torch.from_numpy(np.array(wanted.images[place])).int()
         assert (mine - image).abs().max() <= 1
+
+
+def test_pictures_are_cut_as_pillow_cuts_them() -> None:
+    """Each as its own view says, though those of one side are made smaller at once."""
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (9, 3, 32, 32), dtype=torch.uint8, generator=chance)
+    mirrored = (torch.arange(9) % 2)[:, None].float()
+    views = torch.cat([draw_windows(9, 0.15, chance), mirrored], dim=1)
+    assert len((32 * views[:, 2]).round().unique()) < 9, "some have one side"
+    cut = cut_images(images, views, 16)
+    for image, view, found in zip(images, views.tolist(), cut, strict=True):
+        left, top, side = (round(32 * each) for each in view[:3])
+        wanted = to_picture(image[None] / 127.5 - 1).crop((left, top, left + side, top + side))
+        wanted = wanted.resize((16, 16), Image.Resampling.BILINEAR)
+        wanted = ImageOps.mirror(wanted) if view[3] else wanted
+        assert np.abs(np.asarray(wanted, dtype=int) - found.permute(1, 2, 0).numpy()).max() <= 1

@@ -124,8 +124,9 @@ def test_later_stages_of_another_checkpoint_are_put_on_a_first_one(
     assert [part["steps"] for part in facts["earlier_runs"]] == [2, 2, 3]
 
     # Those that the new run has, where the other has more.
-    run(world, tmp_path / "three", settings(3, 2, 0), start_from=made / "checkpoint", later_from=second)
-    run(world, tmp_path / "again", settings(2, 1, 0), start_from=first, later_from=tmp_path / "three/checkpoint")
+    run(world, tmp_path / "three", settings(3, 2, 0), start_from=made / "checkpoint")
+    third = tmp_path / "three/checkpoint"
+    run(world, tmp_path / "again", settings(2, 1, 0), start_from=first, later_from=third)
     assert (tmp_path / "again" / SECOND).read_bytes() == (two / SECOND).read_bytes()
 
 
