@@ -67,8 +67,8 @@ class GanTrainer(Trainer):
                 self.stages.append(len(sizes) - 1)
 
         # G's moving average, and the optimisers of what learns.
-        update = _moving_average(train.ema, lambda: float(self.average.n_averaged))
-        self.average = AveragedModel(self.generator, multi_avg_fn=update, use_buffers=True)
+        self.average = AveragedModel(self.generator, use_buffers=True)
+        self.average.multi_avg_fn = _moving_average(train.ema, self.average.n_averaged)
         self.ema = cast(Generator, self.average.module)
         """Makes the pictures."""
         _share(self.frozen, self.generator, self.ema)
@@ -242,17 +242,17 @@ def _held(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _moving_average(decay: float, count: Callable[[], float]) -> Callable[..., None]:
+def _moving_average(decay: float, count: Tensor) -> Callable[..., None]:
     """Return the update avg <- avg * d + value * (1 - d), whose d grows with the step t [ours].
 
     d = min(decay, (1 + t) / (10 + t)), so that first pictures are not those of first weights. What the
-    average shares with G is left alone. `count` returns t; of that which torch hands on there is a copy on
-    the GPU alone, and to read it would be to wait for the whole step.
+    average shares with G is left alone. `count` is t, on the CPU; what torch hands on is a copy of it on the
+    GPU, and to read that would be to wait for the whole step.
     """
 
     @torch.no_grad()
     def update(averages: list[Tensor], values: list[Tensor], _: Tensor | int) -> None:
-        steps = count()
+        steps = float(count)
         d = min(decay, (1 + steps) / (10 + steps))
         pairs = [(a, v) for a, v in zip(averages, values) if a.data_ptr() != v.data_ptr()]
         if not pairs:
