@@ -7,6 +7,7 @@ run on them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,7 +48,8 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     # There is no memory that cuDNN could lay an LSTM's weights out in, or that could be copied.
-    monkeypatch.setattr(step, "AveragedModel", lambda module, **settings: SimpleNamespace(module=module))
+    average = partial(SimpleNamespace, n_averaged=torch.tensor(0))
+    monkeypatch.setattr(step, "AveragedModel", lambda module, **settings: average(module=module))
     monkeypatch.setattr(torch.nn.LSTM, "flatten_parameters", lambda self: None)
     # Spectral normalisation's power iterations would be half of the test's time.
     monkeypatch.setattr(parametrizations._SpectralNorm, "_power_method", lambda *_: None)

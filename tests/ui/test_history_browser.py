@@ -64,6 +64,9 @@ def test_pictures_are_kept_whether_or_not_the_tab_was_opened(empty: Visitor) -> 
     link = page.get_attribute("#result [data-link]", "data-link")
     visitor.go(page.url.split("?")[0] + f"?r={link}")
     page.wait_for_selector("#result img.md-result[data-complete=true]")
+    page.wait_for_function(
+        "key => JSON.parse(localStorage.getItem(key))[0].recipe.includes('green')", arg=KEY
+    )  # until then it is on its way, and may come after what the next test forgets
     assert set(kept(page, 4)) == {f"a small {hue} bird" for hue in ("red", "blue", "green", "yellow")}
 
 
