@@ -313,7 +313,7 @@ def test_a_damaged_note_of_the_camera_does_not_lose_the_photo() -> None:
         _bytes(Image.effect_noise((64, 64), 90), "TIFF")[:-400],
         _bytes(Image.new("L", (64, 64)), "TIFF", compression="tiff_adobe_deflate").replace(b"x\x9c", b"xx"),
     ],
-    ids="empty text png jpeg webp bomb size postscript tiff deflated".split(),
+    ids=["empty", "text", "png", "jpeg", "webp", "bomb", "size", "postscript", "tiff", "deflated"],
 )
 def test_unreadable_images_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.png"
