@@ -108,6 +108,11 @@ def prepare_folder(
     """
     source, out = Path(source), Path(out)
     refuse_other_content(out)
+    inside, fix = (
+        out.resolve().is_relative_to(source.resolve()),
+        "or its pictures would be read, too, next time",
+    )
+    require(not inside, DataError, f"a folder outside {source}", out, f"choose another one, {fix}")
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
     check_whole("seed", seed, 0, 2**53 - 1, DataError)
     with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:

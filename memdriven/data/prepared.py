@@ -44,7 +44,7 @@ from memdriven.data.names import is_empty
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError, explained, require
 from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
-from memdriven.numbers import check_whole, counted, is_number, is_whole, parse_json, shown
+from memdriven.numbers import check_whole, counted, in_range, is_number, is_whole, parse_json, shown
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
@@ -126,7 +126,8 @@ class PreparedDataset:
         table = path / ITEMS
         unreadable = explained(DataError, f"the item table {table}", _AGAIN, OSError, UnicodeDecodeError)
         with unreadable, table.open(encoding="utf-8-sig") as stream:
-            items = [_read_item(line, f"{table}, line {n}") for n, line in enumerate(stream, 1)]
+            lines = [(n, line) for n, line in enumerate(stream, 1) if line.strip()]
+        items = [_read_item(line, f"{table}, line {n}") for n, line in lines]
         _check(items, table)
         counts = dict(Counter(item.split for item in items))
         wanted = f"the items that {path / HEADER} counts: {header.get('counts')}"
@@ -165,13 +166,15 @@ def _read_item(line: str, place: str) -> Item:
     good = (
         all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
         and len(item.id.splitlines()) == 1
-        and isinstance(item.class_id, int | None)
+        and item.id == clean(item.id)
+        and (item.class_id is None or (in_range(item.class_id, 0, 999_999) and is_whole(item.class_id)))
         and all(isinstance(caption, str) for caption in item.captions)
         and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
         and all(number is None or is_number(number) for number in item.noise)
         and not (item.file.startswith("/") or "\\" in item.file or ".." in PurePosixPath(item.file).parts)
     )
-    require(good, DataError, f"an item with a file inside the folder in {place}", line[:120], _AGAIN)
+    wanted = f"an item of texts and numbers, with a file inside the folder, in {place}"
+    require(good, DataError, wanted, line.strip()[:120], _AGAIN)
     return item
 
 

@@ -687,6 +687,15 @@ def test_wide_pictures_are_cropped_or_padded(tmp_path: Path) -> None:
     assert reds == pytest.approx([1.0, 1 / 9], abs=0.05)
 
 
+def test_a_data_set_within_its_own_source_is_refused(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    _jsonl(source / "metadata.jsonl", [GOOD])
+    for out in (source / "data", source / "sub" / ".." / "data"):
+        with pytest.raises(DataError, match=r"a folder outside .*src.*would be read, too"):
+            _prepare(source, out)
+    assert len(_prepare(source, tmp_path / "src-data")) == 1
+
+
 def test_only_a_data_set_is_replaced(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["a.png"])
     _jsonl(source / "metadata.jsonl", [GOOD])
