@@ -539,12 +539,14 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
 
 
 def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(DataError, match="nothing there"):
         _prepare(tmp_path / "none", tmp_path / "out")
     with pytest.raises(DataError, match=r"metadata\.jsonl, metadata\.csv or a text file"):
-        _prepare(tmp_path, tmp_path / "out")
+        _prepare(empty, tmp_path / "out")
     with pytest.raises(DataError, match="fraction"):
-        _prepare(tmp_path, tmp_path / "out", test_fraction=1.0)
+        _prepare(empty, tmp_path / "out", test_fraction=1.0)
     source = _source(tmp_path / "src", ["a.png"])
     _jsonl(source / "metadata.jsonl", [GOOD])
     for size in (0, -5, 10**6):
