@@ -14,7 +14,7 @@ from PIL import Image
 from memdriven.cli import command_of, main
 from memdriven.cli.repeat import Phase, read_phases, run_phases
 from memdriven.config import Config, from_dict, to_dict
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, DataError
 from memdriven.presets import PRESETS
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -112,6 +112,7 @@ def test_a_recipe_runs_its_phases_once_and_goes_on_where_it_was(
         '[[phase]]\nname="a"\nwhat="b"\nminutes=1\nrun="{}"',
         '[[phase]]\nname="a"\nwhat="b"\nminutes=nan\nrun="info"',
         "phase = []",
+        "x = " + "[" * 20_000,
         2 * '[[phase]]\nname="a"\nwhat="b"\nminutes=1\nrun="info"\n',
     ],
 )
@@ -121,9 +122,16 @@ def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
         read_phases(tmp_path / "r.toml", tmp_path)
 
 
+def test_what_is_done_is_told_where_a_file_says_it_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "done.json").write_text('{"a": ["1"]}')
+    with pytest.raises(DataError, match=r"what is done, by phase, in .*done\.json.*remove it"):
+        run_phases([], tmp_path / "done.json")
+
+
 def test_a_phase_is_one_of_our_commands() -> None:
-    with pytest.raises(ConfigError, match="python -m memdriven"):
-        command_of(["rm", "-r", "x"])
+    for words in (["rm", "-r", "x"], []):
+        with pytest.raises(ConfigError, match="python -m memdriven"):
+            command_of(words)
     name, call = command_of(shlex.split("train --preset tiny --dataset a --features b --damsm c --out d"))
     assert (name, call.keywords["config"]) == ("train", PRESETS["tiny"])
 
