@@ -192,4 +192,13 @@ def test_photographs_begin_with_the_part_of_aviary_that_their_recipe_names(model
         if not name.startswith(("words", "named", "light", "asked", "seen"))
     ]
     recorded = [part["minutes"] for part in (*facts["earlier_runs"], facts)]
-    assert recorded == pytest.approx([minutes[name] for name in (*first, *trainings(model))], abs=0.02)
+    own = list(trainings(model))
+    if "third-1" in own:  # a third stage's history, Aviary's and its own, stands before that of those below
+        own.remove("third-1")
+        at = recorded.index(minutes["third-1"])
+        aviary = json.loads((CHECKPOINTS / "aviary/config.json").read_text())["facts"]["earlier_runs"]
+        theirs = [part["minutes"] for part in aviary]
+        start = theirs.index(recorded[0])
+        assert recorded[:at] == theirs[start : start + at]
+        recorded = recorded[at + 1 :]
+    assert recorded == pytest.approx([minutes[name] for name in (*first, *own)], abs=0.02)
