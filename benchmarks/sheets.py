@@ -7,8 +7,8 @@
 
 `samples`: the first captions of test images taken evenly over the classes, seeds 0, 1, 2, ...; the retrieved
 image to the left and the picture to the right (`--pictures-only` for data that may not be passed on).
-`noise`: one caption and memory, seeds 0, 1000, ... 8000; nothing but z moves. The last two captions name the
-place, so that z has only the light to say.
+`noise`: one caption and memory, seeds 0, 1000, ... 8000; nothing but z moves. The captions leave less
+and less open: place and most colours, colours alone (snow is named), the place alone, the light alone.
 `stages`: captions as `evaluate` takes them, every stage enlarged to the last one's side; printed beside it is
 each stage's distance to all test images there, by VGG's and SqueezeNet's pooled maps.
 `rival`: captions as `samples` takes them; three pictures of the rival that lies beside the checkpoint (seeds
@@ -39,10 +39,10 @@ from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.request import Request
 
 CAPTIONS = (
-    "a small red bird with black wings",
-    "a yellow bird with a black head",
+    "a small bird with a red crown",
+    "a bird with black wings",
+    "a bird with a white belly in the snow",
     "a brown owl with large eyes",
-    "a grey bird in the snow",
     "a blue bird with an orange breast on green grass",
 )
 GAP = 4
