@@ -344,6 +344,7 @@ MORE: tuple[tuple[str, dict[str, str]], ...] = (
         "a bird with red feathers on its wings and a mostly white head",
         {"wing": "red", "crown": "white", "head": "white"},
     ),
+    ("a bird with red feathers on a branch", {**whole("red"), "pose": "perched"}),
     ("a bird that is mostly yellow", whole("yellow")),
 )
 
