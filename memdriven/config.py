@@ -326,8 +326,9 @@ def _check(label: str, value: Any, hint: Any) -> None:
     if get_origin(kind) is Literal:
         good, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
     elif get_origin(kind) is tuple:
-        good = isinstance(value, tuple) and len(value) == len(get_args(kind)) and all(map(is_number, value))
-        wanted = f"{len(get_args(kind))} numbers"
+        good = isinstance(value, tuple) and len(value) == len(get_args(kind))
+        good = good and all(is_number(each) and 0 <= each < 1 for each in value)
+        wanted = f"{len(get_args(kind))} numbers, at least 0 and below 1"
     else:
         good, wanted = type(value) in (kind, int if kind is float else kind), kind.__name__
     for low, high, step in limits if good else ():  # NaN compares with nothing, and is refused by that

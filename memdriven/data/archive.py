@@ -39,6 +39,8 @@ MAX_RATIO = 50
 """A tar may unpack to at most this many times its size (or `MAX_FILE`): texts reach 10."""
 MAX_HEADER = 1 << 16
 """A file in a tar may have at most this many bytes of headers, which `tarfile` takes into RAM."""
+USED = FILES["pictures"] + FILES["separated"] + FILES["sidecars"]
+"""How names end of pictures, tables and texts: others in a tar are not unpacked."""
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How compressed tars begin, and what opens them."""
 
@@ -96,7 +98,7 @@ class Archive:
                 return self.meant((target + name[len(link) :]).lstrip("/"), links - 1) if links else None
         alike = self.alike(name)
         found = [one for one in alike if _composed(one) == _composed(name)] or alike
-        for encoding in () if found else FILES["zip_encodings"]:
+        for encoding in () if found or name.isascii() else FILES["zip_encodings"]:
             with contextlib.suppress(UnicodeEncodeError):
                 old = _composed(name).encode(encoding).decode("cp437").replace("\\", "/")
                 if old in self._read:
@@ -275,7 +277,7 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
         for member in tar:
             if member.size > MAX_FILE:
                 raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
-            used = member.name.lower().endswith(FILES["pictures"] + FILES["texts"])
+            used = member.name.lower().endswith(USED)
             if member.isfile() and used and not left_by_a_system(member.name):
                 metered.header = None
                 place = (folder / member.name.lstrip("/")).resolve()

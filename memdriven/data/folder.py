@@ -255,7 +255,11 @@ class _Source:
         if found is not None and (kind := kind_of(found)):
             wanted = f"a picture of a format that is read for {place}"
             raise DataError(wanted, f"{found}, {kind.what}", f"{kind.fix}, and name that")
-        why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
+        why = (
+            f"{found}, whose name ends as no picture's does"
+            if found
+            else f"no such file in {self.files.place}"
+        )
         if not found and twins:
             why = f"{' and '.join(twins)}, either of which is meant"
         if len(self.faults) < 5 and not found:

@@ -59,8 +59,9 @@ def decoded(content: bytes, place: Path) -> str:
 
 
 def column_name(text: str) -> str:
-    """Return a column's name as it is compared: lower case, underscores for blanks and hyphens, no remark."""
-    return re.sub(r"[\s-]+", "_", re.sub(r"[\[(].*", "", text).strip("\"'# \t\r\n\ufeff").lower())
+    """Return a column's name as it is compared: lower case, an underscore between words, no remark."""
+    text = re.sub(r"[\[(].*", "", text).strip("\"'# \t\r\n\ufeff")
+    return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", text).lower()
 
 
 def is_text(column: str) -> bool:

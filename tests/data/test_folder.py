@@ -275,6 +275,7 @@ TABLES = {
     ),
     "kohya's": ("meta_cap.json", '{"a": {"caption": "a red bird, small"}}'),
     "ids and titles": ("data.csv", "Image ID;Title\na;a red bird, small\n"),
+    "words run together": ("data.csv", "imagePath;captionText\na.png;a red bird, small\n"),
     "paths": ("data.csv", "filepath;caption text\na.png;a red bird, small\n"),
     "an object over several lines": (
         "metadata.jsonl",
@@ -318,6 +319,15 @@ def test_tables_as_people_make_them(tmp_path: Path, name: str, text: str) -> Non
     (source / name).write_bytes(text.lstrip("\0").encode(encoding))
     data = _prepare(source, tmp_path / "out")
     assert [(item.id, *item.captions) for item in data.items] == [("a", "a red bird, small")]
+
+
+@pytest.mark.parametrize("name", ["captions.ndjson", "captions.TAB", "Flickr8k.token", "a.caption"])
+def test_every_table_and_text_is_found_in_a_tar(tmp_path: Path, name: str) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    rows = '{"file_name": "a.png", "text": "red"}' if "json" in name else "a.png\tred"
+    (source / name).write_text("red" if name == "a.caption" else rows)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "tar", source)
+    assert _prepare(Path(packed), tmp_path / "out").items[0].captions == ("red",)
 
 
 def test_json_that_lists_no_pictures_is_no_table(tmp_path: Path) -> None:
