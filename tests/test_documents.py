@@ -299,11 +299,16 @@ PHOTOGRAPHS = {
     r"(\d+\.?\d*) times as far from photographs": "model fid_vgg / real fid_vgg",
     r"floor of few pictures, (\d+\.?\d*) times": "model kid_vgg / real kid_vgg",
     r"\((\d+\.?\d*) on real photographs": "real r_precision",
-    r"six seeds lie (\d+\.?\d*) apart": "model diversity",
 }
+SEEDS = r"six seeds lie (\d+\.?\d*) apart"
 SENTENCES = {
-    "checkpoints/birds/README.md": PHOTOGRAPHS,
-    "checkpoints/flowers/README.md": PHOTOGRAPHS,
+    "checkpoints/birds/README.md": {
+        **PHOTOGRAPHS,
+        SEEDS: "model diversity_seed",
+        r"; six z alone (\d+\.?\d*)\.": "model diversity_z",
+        r"(\d+\.?\d*) pictures in a hundred are suspected": "100 model copy_suspected",
+    },
+    "checkpoints/flowers/README.md": {**PHOTOGRAPHS, SEEDS: "model diversity"},
     "README.md": {
         r"whose z alone differ lie (\d+\.?\d*) apart": "model diversity_z",
         r"two seeds, which also mirror and crop the memory, (\d+\.?\d*)\. ": "model diversity_seed",

@@ -81,7 +81,7 @@ def command_of(arguments: Sequence[str]) -> tuple[str, functools.partial[Any]]:
 
             function = pkgutil.resolve_name(f"memdriven.{COMMANDS[name]['function']}")
             return name, bind(function, arguments[length:], f"{PROGRAM} {name}")
-    asked = " ".join(arguments[: 1 + (arguments[0] == "prepare")])
+    asked = " ".join(arguments[: 1 + (arguments[:1] == ["prepare"])])
     near = difflib.get_close_matches(asked, COMMANDS, n=1)
     fix = f"did you mean {near[0]}?" if near else f"see {PROGRAM} --help"
     raise ConfigError(f"a command of {PROGRAM}", asked, fix)

@@ -30,8 +30,9 @@ from memdriven.devices import choose_device
 from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import DataError, require
 from memdriven.explore.memory_map import renew_map
+from memdriven.files import sha256_file
 from memdriven.memory.build import build_memory, extract_features
-from memdriven.numbers import counted
+from memdriven.numbers import check_number, counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.presets import preset
 from memdriven.training.damsm import train_damsm
@@ -79,7 +80,7 @@ def train_own(
         DataError: there are too few pictures, or the folder cannot be read.
         CheckpointError: weights are missing, or `start_from` is of another shape.
     """
-    require(1 <= minutes < 1e5, DataError, "1 minute or more", minutes, "give more time, e.g. --minutes 30")
+    check_number("minutes", minutes, 1, 1e5, DataError, "give another time, e.g. --minutes 30")
     require(folder.exists(), DataError, f"the folder {folder}", "no such folder", "check the path")
     choose_device(device)
     work = out or Path("runs") / folder.resolve().stem
@@ -145,10 +146,10 @@ def _tell_how_many(count: int) -> None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Return a short hash of the names and sizes of a folder's files, or of one file's."""
+    """Return a short hash of the names and contents of a folder's files, or of one file's."""
     paths = sorted(path for path in (folder, *folder.rglob("[!.]*")) if path.is_file())
-    sizes = [(path.as_posix(), path.stat().st_size) for path in paths]
-    return hashlib.sha256(ascii(sizes).encode()).hexdigest()[:16]
+    contents = [(path.as_posix(), sha256_file(path)) for path in paths]
+    return hashlib.sha256(ascii(contents).encode()).hexdigest()[:16]
 
 
 def memorise_own(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from memdriven.cli import PROGRAM, command_of, run
 from memdriven.errors import ConfigError, DataError, explained, require
 from memdriven.files import atomic_write_json, read_json
-from memdriven.numbers import check_number, counted
+from memdriven.numbers import check_number, counted, shown
 
 
 class Phase(NamedTuple):
@@ -31,7 +31,13 @@ class Phase(NamedTuple):
 
 def done_phases(file: Path) -> dict[str, str]:
     """Return the marks of the phases that a file notes as done, by name."""
-    return read_json(file, DataError) if file.is_file() else {}
+    done = read_json(file, DataError) if file.is_file() else {}
+    good, fix = (
+        all(isinstance(mark, str) for mark in done.values()),
+        "remove it: then every phase is done anew",
+    )
+    require(good, DataError, f"what is done, by phase, in {file}", shown(done), fix)
+    return done
 
 
 def run_phases(phases: Sequence[Phase], file: Path) -> None:
@@ -60,7 +66,7 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
     ConfigError says that it cannot be read, or that a phase lacks something.
     """
     wanted = f"a recipe in TOML whose phases have name, what, minutes, run: {recipe}"
-    wrong = OSError, ValueError, LookupError, TypeError, AttributeError
+    wrong = OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError
     with explained(ConfigError, wanted, "see recipes/aviary.toml", *wrong):
         given = tomllib.loads(recipe.read_text(encoding="utf-8-sig"))
         words = {f"{{{name}}}": shlex.split(text) for name, text in given.get("words", {}).items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from memdriven.checkpoint import bank_folder, load_checkpoint
 from memdriven.memory.bank import MEMORY, MemoryBank
-from memdriven.numbers import counted
+from memdriven.numbers import check_whole, counted
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
@@ -52,14 +52,15 @@ def generate(
             checkpoint's default when left out.
         device: auto, cpu, cuda, cuda:1, ...
     """
+    check_whole("count", count, 1, MAX_SEED)
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device=device)
     first = secrets.randbelow(MAX_SEED // 2) if seed is None else seed
-    seeds = range(first, first + max(count, 1))
+    seeds = range(first, first + count)
     given: dict[str, Any] = {"neighbours": neighbours or None, "weights": weights or None, "seeds": seeds}
     output = pipe(caption, strategy, k, memory=memory, best_of=best_of, guidance=guidance, **given)
     _tell_what_was_found(output.retrieval)
     for i, recipe in enumerate(output.recipes):
-        path = out if count <= 1 else out.with_name(f"{out.stem}-{i}{out.suffix or '.png'}")
+        path = out if count == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
         output.save(path, i)
         print(f"{path}  seed {recipe.seed}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import json
 import lzma
 import os
 import posixpath
@@ -115,8 +116,9 @@ class Archive:
             return self._read[name]()
 
     def text(self, name: str) -> str:
-        """Return a file as text; bytes that are not UTF-8 are replaced."""
-        return self.read(name).decode("utf-8-sig", errors="replace")
+        """Return a file in UTF-8, UTF-16 or UTF-32 as text; bytes that are none of it are replaced."""
+        content = self.read(name)
+        return content.decode(json.detect_encoding(content), errors="replace").lstrip("\ufeff")
 
     def ending_with(self, path: str) -> list[str]:
         """Return the names that are a path, or end with `/` and the path; the shortest first."""

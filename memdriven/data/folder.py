@@ -16,8 +16,8 @@ import contextlib
 import difflib
 import random
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,7 +37,16 @@ from memdriven.data.names import (
     kind_of,
     with_endings,
 )
-from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
+from memdriven.data.prepared import (
+    Item,
+    PreparedDataset,
+    Told,
+    all_faults,
+    assemble,
+    clean,
+    read_caption,
+    refuse_other_content,
+)
 from memdriven.data.tables import (
     Faults,
     Row,
@@ -48,7 +57,7 @@ from memdriven.data.tables import (
     plain_name,
     read_rows,
 )
-from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
+from memdriven.data.vocabulary import STAND_IN, tokenize
 from memdriven.errors import DataError, require
 from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
 
@@ -99,6 +108,11 @@ def prepare_folder(
     """
     source, out = Path(source), Path(out)
     refuse_other_content(out)
+    inside, fix = (
+        out.resolve().is_relative_to(source.resolve()),
+        "or its pictures would be read, too, next time",
+    )
+    require(not inside, DataError, f"a folder outside {source}", out, f"choose another one, {fix}")
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
     check_whole("seed", seed, 0, 2**53 - 1, DataError)
     with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:
@@ -136,7 +150,7 @@ def prepare_folder(
             licence="that of the source",
             faults=read.faults,
             skip_faults=skip_faults,
-            notes=list(read.notes()),
+            notes=read.notes(),
         )
 
 
@@ -161,12 +175,15 @@ class _Source:
     def __init__(self, files: Archive, place: Path) -> None:
         self.files, self.place, self.faults, self.table = files, place, Faults(), ""
         self.pictures: dict[str, _Picture] = {}
-        self.told: dict[tuple[str, str], list[str]] = defaultdict(list)
-        """What was left out, or read otherwise than it is written, as a noun and what of it -> which ones."""
+        self.told = Told()
 
     def read_tables(self, split_column: str) -> None:
         """Join the rows of each image, in the tables' order."""
-        for table in find_tables(self.files, self.place):
+        tables, others = find_tables(self.files, self.place)
+        if not tables and any(self._beside(file) for file in self.files.names if is_picture(file)):
+            self.told["table", "without columns of file names and captions not read"] = others
+            others = []
+        for table in tables or others:
             self.table = table
             for line, row in read_rows(self.files, table, self.place / table, self.faults):
                 with self.faults.noted():
@@ -176,7 +193,8 @@ class _Source:
     def _read_row(self, base: str, row: Row, split_column: str, place: str) -> None:
         """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
         columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
-        found = columns if name is None else f"{shown(name)} as the file's name"
+        named = "nothing" if name is None else shown(name)
+        found = f"{named} as the file's name" if {*FILE} & {*row} else columns
         fix = "name the columns so, and fill both"
         require(isinstance(name, str), DataError, f"file_name and text in {place}", found, fix)
         wanted, fix = f"the column {split_column!r} in {place}", "name one of these with --split-column"
@@ -255,8 +273,8 @@ class _Source:
         """Take the captions of pictures that no row describes from the texts beside them, or their names."""
         for file in filter(is_picture, self.files.names):
             picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
-            for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in FILES["sidecars"]):
-                if not picture.captions and (found := self.files.meant(name)):
+            for found in () if picture.captions else self._beside(file):
+                if not picture.captions:
                     with self.faults.noted():
                         text = decoded(self.files.read(found), self.place / found)
                         lines = captions_of(text) if found.endswith(".json") else text.splitlines()
@@ -268,24 +286,24 @@ class _Source:
             else:
                 self.told["image", "without a caption left out"].append(file)
 
+    def _beside(self, picture: str) -> list[str]:
+        """Return the texts beside a picture, the first of which counts that has a caption."""
+        stems = picture[: picture.rfind(".")], picture
+        names = (stem + ending for stem in stems for ending in FILES["sidecars"])
+        return [found for name in names if (found := self.files.meant(name))]
+
     def _describe(self, picture: _Picture, values: Sequence[Any]) -> None:
         """Add the usable ones among captions to a picture; tell of the others."""
         for value in values:
             if isinstance(value, dict):  # as Karpathy's splits have them
                 value = _first(value, ("raw", *TEXT))
-            text = " ".join(clean(value).split()) if isinstance(value, str) else ""
-            if text.lower() in COLUMNS["empty"]:
-                reason = "empty" if isinstance(value, str) else "no text"
-            elif len(text) > MAX_CHARACTERS:
-                reason = f"longer than {MAX_CHARACTERS:,} characters"
-            elif not tokenize(text):
-                reason = "without a word"
+            text, fault = read_caption(value)
+            if fault:
+                self.told["caption", f"left out: {fault}"].append(picture.name)
             else:
                 picture.captions[text] = None
-                continue
-            self.told["caption", f"left out: {reason}"].append(picture.name)
 
-    def notes(self) -> Iterator[str]:
+    def notes(self) -> list[str]:
         """Tell what was left out and what was read otherwise than it is written."""
         for noun, what, fix in (
             ("image", "of a format that is not read left out (save as JPEG or PNG)", SAVE),
@@ -294,9 +312,7 @@ class _Source:
             self.told[noun, what] = [n for n, kind in self.files.unread.items() if kind.fix == fix]
         self.told["link", "out of the folder not followed (--follow-links does)"] = self.files.left_out
         self.told["faulty row", "left out"] = [f"{each.wanted}: {each.found}" for each in self.faults]
-        for (noun, what), those in self.told.items():
-            if those:
-                yield f"{counted(len(those), noun)} {what}, e.g. {clean(those[0])}"
+        return self.told.notes()
 
     def nothing(self) -> DataError:
         """Return the error that no picture has a caption."""

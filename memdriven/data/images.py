@@ -92,6 +92,7 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         if image.format == "PNG" and image.mode == "L" and isinstance(clear, int) and content[24] < 8:
             # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
             image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
+        image.load()  # where it is damaged, this says so: below, what Pillow says is passed over
         with contextlib.suppress(Exception):  # a damaged note of how the camera was held
             image = ImageOps.exif_transpose(image)
         image = _in_srgb(_in_8_bits(image, tags, name))

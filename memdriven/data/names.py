@@ -48,6 +48,11 @@ def kind_of(name: str, content: bytes = b"") -> Foreign | None:
     return next(iter(known or (kind for kind in KINDS if kind.fits(name, b""))), None)
 
 
+def is_empty(value: object) -> bool:
+    """Whether a field of a table is empty, or holds what other programs write then."""
+    return isinstance(value, str) and value.strip().lower() in COLUMNS["empty"]
+
+
 def is_picture(name: str) -> bool:
     """Whether a file's name is that of a picture."""
     return name.rstrip().lower().endswith(FILES["pictures"])

@@ -29,11 +29,11 @@ from typing import Any
 import torch
 
 from memdriven.data.archive import Archive, open_archives
-from memdriven.data.prepared import Item, PreparedDataset, assemble, clean, refuse_other_content
-from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
+from memdriven.data.prepared import Item, PreparedDataset, Told, assemble, read_caption, refuse_other_content
+from memdriven.data.tables import plain_name
 from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors, sha256_file
-from memdriven.numbers import counted, parse_json
+from memdriven.numbers import check_whole, counted, parse_json
 
 FACTS = json.loads(Path(__file__).with_name("photos.json").read_bytes())
 """Of each data set its source, licence and `remotes`, with sizes and sums as TensorFlow Datasets records them
@@ -43,6 +43,7 @@ the archives hold no list: of CUB Reed's 50 species, of the flowers every fifth 
 FLOWER_CLASSES = 102
 TEST_LIST = "testclasses.txt"
 TRAINING_LISTS = ("trainvalclasses.txt", "trainclasses.txt", "valclasses.txt")
+_UNDESCRIBED = "image", "without a caption left out"
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as dead."""
 
@@ -152,6 +153,9 @@ class PhotoSet:
             given = [*fetch_all(self.remotes, folder), *given]
         with open_archives(*given) as files:
             classes, pictures, notes = self.read(files)
+            found = f"{counted(len(pictures), 'image')} in other splits"
+            train = any(item.split == "train" for item, _ in pictures)
+            require(train, DataError, f"images to train on in {files.place}", found, "give the whole archive")
             return assemble(
                 out,
                 files,
@@ -178,13 +182,15 @@ def _read_cub(files: Archive) -> _Read:
     for number, name in _table(files, "images.txt").items():
         wanted = f"a class and a box of 4 numbers for image {number}, {name}"[:300]
         with explained(DataError, wanted, "give the official archive", KeyError, ValueError):
-            class_number = int(labels[number])
+            class_number, name = int(labels[number]), plain_name(name)
             left, top, width, height = map(float, boxes[number].split())
             if not 1 <= class_number <= len(classes):
                 raise ValueError(f"class {class_number} of {len(classes)}")
         box = left, top, width, height
         photos.append((PurePosixPath(name).stem, class_number, f"{root}images/{name}", box))
-    return _with_reed(files, texts, "cub", classes, photos)
+    lost = sorted(texts.keys() - {stem for stem, *_ in photos})
+    told = Told({("caption file", "of no image left out"): lost})
+    return _with_reed(files, texts, "cub", classes, photos, told)
 
 
 def _table(files: Archive, name: str) -> dict[str, str]:
@@ -197,7 +203,8 @@ def _read_flowers(files: Archive) -> _Read:
     """Return the images that have captions; the captions' folders are what tells their classes."""
     images = {match["stem"]: match.string for match in files.matching(r"(?P<stem>image_\d+)\.jpg")}
     classes = [f"class_{number:05d}" for number in range(1, FLOWER_CLASSES + 1)]
-    texts, photos = _texts(files, "flowers"), []
+    texts, photos, told = _texts(files, "flowers"), [], Told()
+    told[_UNDESCRIBED] = [name for stem, name in images.items() if stem not in texts]
     for stem, text in sorted(texts.items()):
         folder = re.fullmatch(r"class_(\d{1,6})", text["class"])
         number = int(folder[1]) if folder else 0
@@ -206,7 +213,7 @@ def _read_flowers(files: Archive) -> _Read:
         found = f"folder {text['class'][:80]}, {counted(len(images), 'image')}"
         require(good, DataError, wanted, found, "give the official archives")
         photos.append((stem, number, images[stem], None))
-    return _with_reed(files, texts, "flowers", classes, photos)
+    return _with_reed(files, texts, "flowers", classes, photos, told)
 
 
 def _texts(files: Archive, name: str) -> dict[str, re.Match[str]]:
@@ -214,7 +221,12 @@ def _texts(files: Archive, name: str) -> dict[str, re.Match[str]]:
     matches = files.matching(r"text(?:_c10)?/(?P<class>[^/]+)/(?P<stem>[^/]+)\.txt")
     fix = f"give {FACTS[name]['captions'][0]} with --captions PATH"
     require(matches, DataError, f"captions text_c10/*/*.txt in {files.place}", "none", fix)
-    return {match["stem"]: match for match in matches}
+    texts: dict[str, re.Match[str]] = {}
+    for match in matches:
+        other, fix = texts.setdefault(match["stem"], match), "remove the one of the wrong class"
+        wanted, found = f"one class of {match['stem']}"[:300], f"{other.string} and {match.string}"[:300]
+        require(other["class"] == match["class"], DataError, wanted, found, fix)
+    return texts
 
 
 def _with_reed(
@@ -223,8 +235,9 @@ def _with_reed(
     name: str,
     classes: list[str],
     photos: Iterable[tuple[str, int, str, Sequence[float] | None]],
+    told: Told,
 ) -> _Read:
-    """Return items with Reed's captions and split.
+    """Return items with Reed's captions and split; add to what is told.
 
     Photographs are given by their stems, classes (counted from 1), names and boxes.
     """
@@ -252,44 +265,52 @@ def _with_reed(
             split="test" if number in test else "train",
             class_id=number - 1,
             class_name=classes[number - 1],
-            captions=_clean_captions(files.text(text).splitlines(), text),
+            captions=_usable_captions(files.text(text).splitlines(), text, told),
             box=box,
         )
         pictures.append((item, photo))
-    return classes, pictures, [f"test classes: {lists or 'built in'}"]
+    return classes, pictures, [f"test classes: {lists or 'built in'}", *told.notes()]
 
 
-def _clean_captions(lines: Iterable[Any], name: str) -> list[str]:
-    """Return captions without empty, overlong, repeated ones and what is no text; none at all is refused."""
-    texts = (clean(line).replace("\ufffd", " ") for line in lines if isinstance(line, str))
-    tidy = (" ".join(text.split()) for text in texts)
-    captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
+def _usable_captions(lines: Iterable[Any], name: str, told: Told) -> list[str]:
+    """Return the captions of an image, each once, and tell of the others; none at all is refused."""
+    captions: dict[str, None] = {}
+    for line in lines:
+        text, fault = read_caption(line.replace("\ufffd", " ") if isinstance(line, str) else line)
+        if fault:
+            told["caption", f"left out: {fault}"].append(name)
+        else:
+            captions[text] = None
     require(captions, DataError, f"captions in {name}", "none", "download it again")
-    return list(dict.fromkeys(captions))
+    return list(captions)
 
 
 def _read_coco(files: Archive) -> _Read:
-    pictures = []
+    pictures, told = [], Told()
     for split, part in (("train", "train2014"), ("test", "val2014")):
         listing = files.need(f"captions_{part}.json")
         photos = {m["name"]: m.string for m in files.matching(rf"{part}/(?P<name>[^/]+\.jpg)")}
         captions: dict[int, list[Any]] = defaultdict(list)
         damaged = (ValueError, KeyError, TypeError, OverflowError)
-        with explained(DataError, f"COCO captions in {listing}", "download the annotations again", *damaged):
+        again = "download the annotations again"
+        with explained(DataError, f"COCO captions in {listing}", again, *damaged):
             content = parse_json(files.read(listing))
             for annotation in content["annotations"]:
                 captions[annotation["image_id"]].append(annotation["caption"])
-            named = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
-            if not all(0 <= number < 10**12 for number in named):
-                raise ValueError("an id that is no number of an image")
+            named = {image["id"]: str(image["file_name"]) for image in content["images"]}
+            for number in (*named, *captions):
+                check_whole(f"an image's id in {listing}", number, 0, 10**12 - 1, DataError, again)
+        told["caption", "of an image that is not listed left out"] += map(
+            str, sorted(captions.keys() - named.keys())
+        )
         for number, name in named.items():
-            if number in captions:
-                require(name in photos, DataError, f"the whole of {part}", f"no {name}", "give its archive")
-                usable = _clean_captions(captions[number], f"{listing}, image {number}")
-                pictures.append(
-                    (Item(id=f"{part}-{number:012d}", split=split, captions=usable), photos[name])
-                )
-    return [], pictures, []
+            if number not in captions:
+                told[_UNDESCRIBED].append(name)
+                continue
+            require(name in photos, DataError, f"the whole of {part}", f"no {name}", "give its archive")
+            usable = _usable_captions(captions[number], f"{listing}, image {number}", told)
+            pictures.append((Item(id=f"{part}-{number:012d}", split=split, captions=usable), photos[name]))
+    return [], pictures, told.notes()
 
 
 CUB, FLOWERS, COCO = (

@@ -40,9 +40,11 @@ from memdriven.data.images import (
     square_around,
     to_bytes,
 )
+from memdriven.data.names import is_empty
+from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError, explained, require
 from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
-from memdriven.numbers import check_whole, counted, is_number, is_whole, parse_json, shown
+from memdriven.numbers import check_whole, counted, in_range, is_number, is_whole, parse_json, shown
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
@@ -124,7 +126,8 @@ class PreparedDataset:
         table = path / ITEMS
         unreadable = explained(DataError, f"the item table {table}", _AGAIN, OSError, UnicodeDecodeError)
         with unreadable, table.open(encoding="utf-8-sig") as stream:
-            items = [_read_item(line, f"{table}, line {n}") for n, line in enumerate(stream, 1)]
+            lines = [(n, line) for n, line in enumerate(stream, 1) if line.strip()]
+        items = [_read_item(line, f"{table}, line {n}") for n, line in lines]
         _check(items, table)
         counts = dict(Counter(item.split for item in items))
         wanted = f"the items that {path / HEADER} counts: {header.get('counts')}"
@@ -163,13 +166,15 @@ def _read_item(line: str, place: str) -> Item:
     good = (
         all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
         and len(item.id.splitlines()) == 1
-        and isinstance(item.class_id, int | None)
+        and item.id == clean(item.id)
+        and (item.class_id is None or (in_range(item.class_id, 0, 999_999) and is_whole(item.class_id)))
         and all(isinstance(caption, str) for caption in item.captions)
         and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
         and all(number is None or is_number(number) for number in item.noise)
         and not (item.file.startswith("/") or "\\" in item.file or ".." in PurePosixPath(item.file).parts)
     )
-    require(good, DataError, f"an item with a file inside the folder in {place}", line[:120], _AGAIN)
+    wanted = f"an item of texts and numbers, with a file inside the folder, in {place}"
+    require(good, DataError, wanted, line.strip()[:120], _AGAIN)
     return item
 
 
@@ -247,7 +252,7 @@ def assemble(
     cropped = "cropped to less than half, their middle" + " (--fit pad keeps the whole)" * (not cut_boxes)
     enlarged = "enlarged to more than twice their size"
     boxless = "whose box counts in a picture of other proportions, prepared without the box"
-    told: dict[str, list[str]] = {frames: [], cropped: [], enlarged: [], boxless: []}  # -> such images
+    told = Told({("image", what): [] for what in (frames, cropped, enlarged, boxless)})
     with atomic_folder(out) as folder:
         for split in {item.split for item, _ in pictures}:
             (folder / "images" / split).mkdir(parents=True)
@@ -274,7 +279,7 @@ def assemble(
                 (boxless, item.box is None and picture[0].box is not None),
             ):
                 if holds:
-                    told[what].append(clean(name))
+                    told["image", what].append(name)
             # WebP without the extended header has no EXIF, no frames, no alpha.
             plain = content[:4] == b"RIFF" and content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L")
             if cut is not image or image.size != (image_size, image_size) or not plain:
@@ -293,8 +298,9 @@ def assemble(
         if unreadable:
             some = counted(len(unreadable), "image")
             notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
-        changed = ((counted(len(names), "image"), what, names) for what, names in told.items() if names)
-        notes = [*notes, *(f"{number} {what}, e.g. {min(names)}" for number, what, names in changed)]
+        for names in told.values():
+            names.sort()  # as the threads came to them
+        notes = [*notes, *told.notes()]
         items, looks = [item for item, _ in kept], torch.stack([look for _, look in kept])
         notes = [*notes, *repetitions(items, looks)]
         write_prepared(folder, items, image_size=image_size, **header, notes=notes)
@@ -307,6 +313,28 @@ def refuse_other_content(out: Path) -> None:
     earlier = (out / HEADER).is_file() and read_json(out / HEADER, DataError).get("schema") == SCHEMA
     wanted = f"a new or empty folder, or an earlier data set, at {out}"
     require(free or earlier, DataError, wanted, "something else", "choose another folder")
+
+
+class Told(defaultdict[tuple[str, str], list[str]]):
+    """What was left out, or read otherwise than it is written, as a noun and what of it -> which ones."""
+
+    def __init__(self, first: Mapping[tuple[str, str], list[str]] = MappingProxyType({})) -> None:
+        super().__init__(list, first)
+
+    def notes(self) -> list[str]:
+        """Return a sentence of each, in the order in which they came up."""
+        told = ((counted(len(those), noun), what, those) for (noun, what), those in self.items() if those)
+        return [f"{number} {what}, e.g. {clean(those[0])}" for number, what, those in told]
+
+
+def read_caption(value: object) -> tuple[str, str]:
+    """Return a caption on one line, and why it cannot be used, where that is so."""
+    text = " ".join(clean(value).split()) if isinstance(value, str) else ""
+    if is_empty(text):
+        return text, "empty" if isinstance(value, str) else "no text"
+    if len(text) > MAX_CHARACTERS:
+        return text, f"longer than {MAX_CHARACTERS:,} characters"
+    return text, "" if tokenize(text) else "without a word"
 
 
 def clean(text: str) -> str:

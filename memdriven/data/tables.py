@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.data.archive import Archive
-from memdriven.data.names import FILE, FILES, SPLITS, TEXT, is_picture, kind_of, with_endings
+from memdriven.data.names import FILE, FILES, SPLITS, TEXT, is_empty, is_picture, kind_of, with_endings
 from memdriven.errors import DataError, require
-from memdriven.numbers import json_value, parse_json
+from memdriven.numbers import json_value
 
 TABLES = tuple(
     name + ending for ending in (*FILES["separated"], ".json", ".txt") for name in ("metadata", "captions")
 )
-"""What a table of captions is called; another of those separated counts where it is the only one, and where
-there is none another .json that lists pictures (`captions_val2017.json`, `meta_cap.json`)."""
+"""What a table of captions is called; where there is none, another that describes pictures counts
+(`labels.csv`, `captions_val2017.json`, `meta_cap.json`)."""
 Row = dict[str, Any]
-"""Columns by `column_name`; what is left blank is None."""
+"""Columns by `column_name`; what is empty is None."""
 _Fault = Callable[[int, str, str, str], None]
 """Notes a line (0 for the whole file), what was wanted of it, what was found, and what to do."""
 
@@ -73,38 +73,48 @@ def plain_name(name: str) -> str:
     return re.sub(r"#\d+$", "", name.strip()).replace("\\", "/")
 
 
-def find_tables(files: Archive, place: Path) -> list[str]:
-    """Return the tables of the folder that holds all files and of its split folders, or else of any."""
+def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:
+    """Return the tables of the folder that holds all files and of its split folders, or else of any.
+
+    A folder's table is the one that is called so, or else the one whose first row describes a picture. Those
+    of other columns come second: of captions, with columns of unknown names, or of something else.
+    """
     base = posixpath.commonpath([posixpath.dirname(name) for name in files.names] or [""])
     tables: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
+    others = []
     for name in files.names:
         folder, last = name[: name.rfind("/") + 1], name.rpartition("/")[2].lower()
         near = folder[len(base) :].strip("/").lower() in ("", *SPLITS)
-        if last in TABLES or (near and (last.endswith(FILES["separated"]) or _lists_pictures(files, name))):
+        picture, caption = _first_row_has(files, name)
+        if last in TABLES or (picture and caption):
             tables[near].setdefault(folder, []).append(name)
+        elif near and (picture or last.endswith(FILES["separated"])):
+            others.append(name)
     found = []
     for folder, names in (tables[True] or tables[False]).items():
-        named = [name for name in names if name.rpartition("/")[2].lower() in TABLES]
-        named = named or [name for name in names if name.lower().endswith(FILES["separated"])] or names
+        named = [name for name in names if name.rpartition("/")[2].lower() in TABLES] or names
         fix = "remove one of them, or call the right one metadata.csv"
-        wanted, several = f"one table of captions in {place / folder}", " and ".join(named)
+        wanted, several = f"one table of captions in {place / folder}", " and ".join(named)[:300]
         require(len(named) == 1, DataError, wanted, several, fix)
         found += named
-    return found
+    return found, others
 
 
-def _lists_pictures(files: Archive, name: str) -> bool:
-    """Whether the first row of JSON names a picture; JSON beside the picture that it tells of has no rows."""
+def _first_row_has(files: Archive, name: str) -> tuple[bool, bool]:
+    """Return whether a table's first row names a picture, and whether it has a caption.
+
+    JSON beside the picture that it tells of has no rows.
+    """
     stem = name[: name.rfind(".")]
-    if not name.lower().endswith(".json") or any(map(files.meant, (stem, *with_endings(stem)))):
-        return False
-    with contextlib.suppress(DataError, ValueError):
-        first = next(iter(_rows_of(parse_json(decoded(files.read(name), Path(name))))), None)
-        if isinstance(first, dict):
-            row = {column_name(str(key)): value for key, value in first.items()}
-            file = next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
-            return is_picture(file) or bool(file and any(map(files.find, with_endings(file))))
-    return False
+    if name.lower().endswith((*FILES["separated"], ".json")) and not any(
+        map(files.meant, (stem, *with_endings(stem)))
+    ):
+        with contextlib.suppress(DataError):
+            for _, row in itertools.islice(read_rows(files, name, Path(name), Faults()), 1):
+                file = next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
+                picture = is_picture(file) or any(map(files.find, with_endings(file) if file else ()))
+                return picture, any(map(is_text, row))
+    return False, False
 
 
 def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterator[tuple[int, Row]]:
@@ -122,7 +132,7 @@ def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterat
         if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
             values = dict(zip(_unnamed(len(values)), values, strict=True))
         if isinstance(values, dict):
-            blank = (isinstance(value, str) and not value.strip() for value in values.values())
+            blank = (is_empty(value) for value in values.values())
             names = map(column_name, map(str, values))
             yield line, {n: None if b else v for n, v, b in zip(names, values.values(), blank, strict=True)}
         else:
@@ -208,7 +218,8 @@ def _rows_of(content: Any) -> list[Any]:
         images = [row for row in images if isinstance(row, dict)] if isinstance(images, list) else []
         names = {str(row.get("id")): row.get("file_name") for row in images}
         notes = [row for row in content["annotations"] if isinstance(row, dict)]
-        return [{FILE[0]: names.get(str(row.get("image_id"))), TEXT[0]: row.get("caption")} for row in notes]
+        captions = [{TEXT[0]: row["caption"]} if "caption" in row else {} for row in notes]
+        return [{FILE[0]: names.get(str(row.get("image_id"))), **c} for row, c in zip(notes, captions)]
     named = [content[key] for key in content if column_name(key) in FILE]
     if any(isinstance(value, list | dict) for value in named):
         columns = {key: v for key, v in content.items() if isinstance(v, list | dict)}

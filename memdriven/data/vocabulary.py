@@ -49,7 +49,9 @@ _UNSPACED = re.compile(
 _JOINERS = "\u200c\u200d"
 _STACKERS = "\u1039\u17d2\u1a60\ua9c0"
 """Signs of Myanmar, Khmer, Tai Tham and Javanese that put the next letter below the one before."""
-_NO_LETTERS = re.compile("[\u00ad\u0640\u200e\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]")
+_NO_LETTERS = re.compile(
+    "[\u00ad\u061c\u0640\u180e\u200e\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
+)
 """What changes how a word looks, and no word: soft hyphens, Arabic's stretching, directions, variants."""
 
 

@@ -6,6 +6,7 @@ commit, the protocol, n, the seed and the device.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -104,8 +105,13 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a+b") as stream:
                 stream.seek(0)
-                # A crash may have left a line without an end: the next one starts afresh.
-                stream.truncate(stream.read().rfind(b"\n") + 1)
+                content = stream.read()
+                end = content.rfind(b"\n") + 1
+                # A last line without an end was cut by a crash, and goes; or an editor took its end.
+                with contextlib.suppress(ValueError):
+                    parse_json(content[end:])
+                    end, lines = len(content), ["\n", *lines]
+                stream.truncate(end)
                 stream.write("".join(lines).encode())
 
 
@@ -123,8 +129,9 @@ def read_results(path: Path | str) -> list[Result]:
     path = Path(path)
     if not path.exists():
         return []
+    whole, _, rest = path.read_bytes().rpartition(b"\n")  # the rest may be cut within a letter
     with explained(EvaluationError, f"UTF-8 text in {path}", "save it so", UnicodeDecodeError):
-        *lines, rest = path.read_text(encoding="utf-8-sig").split("\n")
+        lines: list[str | bytes] = [*whole.decode("utf-8-sig").split("\n")]
     results = []
     for number, line in enumerate([*lines, rest], 1):
         if not line.strip():

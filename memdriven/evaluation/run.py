@@ -209,10 +209,15 @@ class Evaluation:
             return None
 
     def table(self) -> str:
-        """The results as text: rows of images, then strategies, then what was left out."""
+        """The results as text: rows of images, then strategies, how each was measured, what was left out."""
         rows = [(each.row, each) for each in self.results]
         kinds = ([row for row in rows if row[0].startswith(STRATEGY) is kind] for kind in (False, True))
         parts = [format_table(each) for each in kinds if each]
+        first = {each.metric: each for each in reversed(self.results)}
+        how = [
+            f"{metric}: {first[metric].protocol}" for metric in dict.fromkeys(r.metric for r in self.results)
+        ]
+        parts += ["\n".join(how)] * bool(how)
         parts += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
         if self._taken:
             since = min(result.time for result in self._taken)[:10]

@@ -66,6 +66,8 @@ PARTS |= _each("parts")
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
+COVERED = {"back": ("crown", "head", "wing", "tail"), "breast": ("throat", "belly")}
+"""What a bird's own colour is also meant of, where no word names it: parts beside the back or the breast."""
 _ANY = {name: "|".join(words) for name, words in (("COLOUR", COLOURS), ("HOW", FILLERS))}
 _ANY["PART"] = "|".join((*PARTS, "bird", "body"))
 PHRASES = {
@@ -104,6 +106,8 @@ class Named:
     """What a reader would count: a red head is one thing, of the attributes head and crown."""
     denied: tuple[Pair, ...] = ()
     """What it says is not so; the value is empty where the thing itself is denied."""
+    covered: tuple[Pair, ...] = ()
+    """Parts in the colour that it names of the whole bird: a red bird's wing, which no word names, is red."""
 
     @property
     def claims(self) -> tuple[Pair, ...]:
@@ -143,7 +147,10 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
     for pair, noun in claims.items():
         if times[pair[0]] == 1:
             things[noun, pair[1]].append(pair)
-    return Named(tuple(map(tuple, things.values())), tuple(denied))
+    hosts = Counter(attribute for attribute, _ in of_the_whole)
+    covered = [(part, value) for host, value in of_the_whole if hosts[host] == 1 for part in COVERED[host]]
+    covered = [pair for pair in covered if pair[0] not in parts and pair[1] in values.get(pair[0], ())]
+    return Named(tuple(map(tuple, things.values())), tuple(denied), tuple(covered))
 
 
 DENYING = frozenset(word for word, letter in LETTERS.items() if letter == "D")
@@ -316,9 +323,27 @@ def score_pictures(checkpoint: Checkpoint, named: Named, text: TextFeatures, ima
         (regions, _), maps = checkpoint.damsm.encode_images((images + 1) / 2)
         scores = matching_scores(text.words, text.mask, regions)[:, 0]
         if maps is not None and attributes is not None and named.claims:
-            values = attributes.values
-            wanted = scores.new_zeros(len(values), max(map(len, values.values())))
-            for attribute, value in named.claims:
-                wanted[list(values).index(attribute), values[attribute].index(value)] = 1.0
+            wanted = _wanted(named, attributes.values).to(scores)
             scores = scores + agreement(wanted, attributes.head(maps))
     return scores.cpu()
+
+
+def told(text: TextFeatures, named: Named, values: Mapping[str, Sequence[str]]) -> TextFeatures:
+    """Return one caption's embeddings with what its words name where the reader of captions is silent.
+
+    That reader learned from captions which rarely give a whole bird one colour, and reads it as some part's.
+    """
+    if text.attributes is None:
+        return text
+    wanted = _wanted(named, values).to(text.attributes)
+    read = text.attributes.view(wanted.shape)
+    silent = (1 - read.sum(1, keepdim=True)).clamp(min=0)
+    return text._replace(attributes=(read + silent * wanted).view(1, -1))
+
+
+def _wanted(named: Named, values: Mapping[str, Sequence[str]]) -> Tensor:
+    """Return 1 for what is named, and what a whole bird's colour is meant of (attributes, most values)."""
+    wanted = torch.zeros(len(values), max(map(len, values.values())))
+    for attribute, value in (*named.claims, *named.covered):
+        wanted[list(values).index(attribute), values[attribute].index(value)] = 1.0
+    return wanted

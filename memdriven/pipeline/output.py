@@ -15,6 +15,7 @@ from torch import Tensor
 
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
+from memdriven.errors import DataError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.retrieval import Neighbour
 from memdriven.models.noise import View, Window
@@ -164,6 +165,8 @@ class PipelineOutput:
 
     def save(self, path: Path | str, index: int = 0) -> None:
         """Write an image as a PNG that carries its recipe, whole or not at all."""
+        wanted, fix = "a file name that ends with .png", "name it so, and convert it afterwards"
+        require(Path(path).suffix.lower() == ".png", DataError, wanted, path, fix)
         atomic_write_bytes(path, self.png(index))
 
 

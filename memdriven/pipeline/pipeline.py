@@ -32,7 +32,7 @@ from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, View, apply_view, draw_noise
-from memdriven.pipeline.claims import claims, named_by, score_pictures
+from memdriven.pipeline.claims import claims, named_by, score_pictures, told
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.request import (
@@ -358,9 +358,10 @@ class MemoryDrivenPipeline:
             found = tuple(self._given(request))
         clock.lap("retrieve")
         values = self.checkpoint.attributes.values if self.checkpoint.attributes else {}
+        named = named_by(request.caption, values, encoded.unknown)
         retrieval = Retrieval(
             caption=request.caption,
-            named=named_by(request.caption, values, encoded.unknown),
+            named=named,
             strategy=strategy,
             k=k,
             neighbours=found,
@@ -368,7 +369,7 @@ class MemoryDrivenPipeline:
             unknown_words=encoded.unknown,
             truncated=encoded.truncated,
         )
-        return retrieval, asked
+        return retrieval, told(asked, named, values)
 
     def _given(self, request: Request) -> Iterator[Neighbour]:
         """Yield the references that the caller chose, best first as given."""

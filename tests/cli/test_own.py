@@ -80,7 +80,7 @@ def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_pat
     with pytest.raises(DataError, match="no such folder"):
         train_own(tmp_path / "none", out=tmp_path / "out")
     for minutes in (0.0, float("nan"), float("inf")):
-        with pytest.raises(DataError, match="minute"):
+        with pytest.raises(DataError, match=r"minutes: a number in 1\.\.100000"):
             train_own(drawings, out=tmp_path / "out", minutes=minutes)
 
 
@@ -106,6 +106,12 @@ def test_a_run_of_other_pictures_or_minutes_is_not_gone_on_with(
             train_own(drawings, out=tmp_path / "run", minutes=20)
     with pytest.raises(DataError, match="same pictures and minutes"):
         train_own(drawings, out=tmp_path / "run", minutes=30)
+    picture = min(drawings.glob("*.png"))
+    before = picture.read_bytes()
+    picture.write_bytes(before[:-1] + b"x")  # as long as it was
+    with pytest.raises(DataError, match="same pictures and minutes"):
+        train_own(drawings, out=tmp_path / "run", minutes=20)
+    picture.write_bytes(before)
     Image.new("RGB", (9, 9)).save(drawings / "more.png")
     with pytest.raises(DataError, match="same pictures and minutes"):
         train_own(drawings, out=tmp_path / "run", minutes=20)

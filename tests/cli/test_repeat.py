@@ -14,7 +14,7 @@ from PIL import Image
 from memdriven.cli import command_of, main
 from memdriven.cli.repeat import Phase, read_phases, run_phases
 from memdriven.config import Config, from_dict, to_dict
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, DataError
 from memdriven.presets import PRESETS
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -112,6 +112,7 @@ def test_a_recipe_runs_its_phases_once_and_goes_on_where_it_was(
         '[[phase]]\nname="a"\nwhat="b"\nminutes=1\nrun="{}"',
         '[[phase]]\nname="a"\nwhat="b"\nminutes=nan\nrun="info"',
         "phase = []",
+        "x = " + "[" * 20_000,
         2 * '[[phase]]\nname="a"\nwhat="b"\nminutes=1\nrun="info"\n',
     ],
 )
@@ -121,9 +122,16 @@ def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
         read_phases(tmp_path / "r.toml", tmp_path)
 
 
+def test_what_is_done_is_told_where_a_file_says_it_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "done.json").write_text('{"a": ["1"]}')
+    with pytest.raises(DataError, match=r"what is done, by phase, in .*done\.json.*remove it"):
+        run_phases([], tmp_path / "done.json")
+
+
 def test_a_phase_is_one_of_our_commands() -> None:
-    with pytest.raises(ConfigError, match="python -m memdriven"):
-        command_of(["rm", "-r", "x"])
+    for words in (["rm", "-r", "x"], []):
+        with pytest.raises(ConfigError, match="python -m memdriven"):
+            command_of(words)
     name, call = command_of(shlex.split("train --preset tiny --dataset a --features b --damsm c --out d"))
     assert (name, call.keywords["config"]) == ("train", PRESETS["tiny"])
 
@@ -184,4 +192,13 @@ def test_photographs_begin_with_the_part_of_aviary_that_their_recipe_names(model
         if not name.startswith(("words", "named", "light", "asked", "seen"))
     ]
     recorded = [part["minutes"] for part in (*facts["earlier_runs"], facts)]
-    assert recorded == pytest.approx([minutes[name] for name in (*first, *trainings(model))], abs=0.02)
+    own = list(trainings(model))
+    if "third-1" in own:  # a third stage's history, Aviary's and its own, stands before that of those below
+        own.remove("third-1")
+        at = recorded.index(minutes["third-1"])
+        aviary = json.loads((CHECKPOINTS / "aviary/config.json").read_text())["facts"]["earlier_runs"]
+        theirs = [part["minutes"] for part in aviary]
+        start = theirs.index(recorded[0])
+        assert recorded[:at] == theirs[start : start + at]
+        recorded = recorded[at + 1 :]
+    assert recorded == pytest.approx([minutes[name] for name in (*first, *own)], abs=0.02)

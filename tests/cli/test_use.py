@@ -29,6 +29,12 @@ def test_generate_writes_pictures_with_their_recipes(
     weak = Recipe.from_png((out.parent / "red-1.png").read_bytes())
     assert (weak.memory, recipe.memory) == (0.5, 1.0)
     assert main([*arguments, "--memory", "2"]) != 0
+    assert main([*arguments, "--count", "0"]) == 2
+    assert "count: a whole number in 1" in capsys.readouterr().err
+    for other in ("red.jpg", "red", "red.txt"):
+        assert main([*arguments, "--count", "1", "--out", str(out.with_name(other))]) == 2
+        assert "a file name that ends with .png" in capsys.readouterr().err
+    assert sorted(path.name for path in out.parent.iterdir()) == names
 
 
 def test_retrieve_lists_neighbours(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -332,6 +332,53 @@ def test_json_that_lists_no_pictures_is_no_table(tmp_path: Path) -> None:
     assert _prepare(source, tmp_path / "out").items[0].captions == ("a blue bird",)
 
 
+def test_tables_of_something_else_are_told_where_texts_lie_beside_the_pictures(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "loss.csv").write_text("step,loss\n1,0.5\n")
+    (source / "scores.tsv").write_text("step\tscore\n1\t0.5\n")
+    with pytest.raises(DataError, match=r"(?s)2 faults.*loss\.csv.*step, loss.*scores\.tsv.*step, score"):
+        _prepare(source, tmp_path / "out")
+    (source / "a.txt").write_text("a red bird")
+    data = _prepare(source, tmp_path / "out")
+    assert data.items[0].captions == ("a red bird",)
+    assert data.header["notes"] == [
+        "2 tables without columns of file names and captions not read, e.g. loss.csv"
+    ]
+    (source / "labels.csv").write_text("image,caption\na.png,a blue bird\n")
+    assert _prepare(source, tmp_path / "out").items[0].captions == ("a blue bird",)
+    (source / "more.csv").write_text("image,caption\na.png,a green bird\n")
+    with pytest.raises(DataError, match=r"one table .*labels\.csv and more\.csv"):
+        _prepare(source, tmp_path / "out")
+
+
+def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["val2017/000000000042.png"])
+    images, place = [{"id": 42, "file_name": "000000000042.png"}], source / "annotations"
+    place.mkdir()
+    for kind, said in (("instances", {"bbox": [1, 2, 3, 4]}), ("captions", {"caption": "a red bird"})):
+        content = {"images": images, "annotations": [{"image_id": 42, **said}]}
+        (place / f"{kind}_val2017.json").write_text(json.dumps(content))
+    assert _prepare(source, tmp_path / "out").items[0].captions == ("a red bird",)
+    content["annotations"].append({"image_id": 7, "caption": "of another"})
+    (place / "captions_val2017.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"file_name and text .*line 2; found: nothing as the file's name"):
+        _prepare(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("empty", ["nan", "NULL", "<NA>", "\\N", "#N/A"])
+def test_what_programs_write_into_empty_fields_is_empty(tmp_path: Path, empty: str) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png"])
+    (source / "metadata.csv").write_text(
+        f"file_name,text,split,class,box\na.png,red,{empty},{empty},{empty}\nb.png,{empty},,,\n"
+    )
+    data = _prepare(source, tmp_path / "out")
+    assert [(item.id, item.class_id, item.box) for item in data.items] == [("a", None, None)]
+    assert (
+        data.header["notes"][0]
+        == "1 row without a caption, e.g. b.png (the columns file_name, text, split, class, box)"
+    )
+
+
 def test_what_is_read_otherwise_is_told(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["a.png"])
     Image.new("RGB", (400, 40), "red").save(source / "b.png")
@@ -492,12 +539,14 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
 
 
 def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(DataError, match="nothing there"):
         _prepare(tmp_path / "none", tmp_path / "out")
     with pytest.raises(DataError, match=r"metadata\.jsonl, metadata\.csv or a text file"):
-        _prepare(tmp_path, tmp_path / "out")
+        _prepare(empty, tmp_path / "out")
     with pytest.raises(DataError, match="fraction"):
-        _prepare(tmp_path, tmp_path / "out", test_fraction=1.0)
+        _prepare(empty, tmp_path / "out", test_fraction=1.0)
     source = _source(tmp_path / "src", ["a.png"])
     _jsonl(source / "metadata.jsonl", [GOOD])
     for size in (0, -5, 10**6):
@@ -638,6 +687,15 @@ def test_wide_pictures_are_cropped_or_padded(tmp_path: Path) -> None:
         data = _prepare(source, tmp_path / "out", fit=fit)
         reds.append(np.asarray(data.load_image(data.items[0]))[..., 0].mean() / 250)
     assert reds == pytest.approx([1.0, 1 / 9], abs=0.05)
+
+
+def test_a_data_set_within_its_own_source_is_refused(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    _jsonl(source / "metadata.jsonl", [GOOD])
+    for out in (source / "data", source / "sub" / ".." / "data"):
+        with pytest.raises(DataError, match=r"a folder outside .*src.*would be read, too"):
+            _prepare(source, out)
+    assert len(_prepare(source, tmp_path / "src-data")) == 1
 
 
 def test_only_a_data_set_is_replaced(tmp_path: Path) -> None:

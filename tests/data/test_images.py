@@ -254,6 +254,7 @@ def test_what_is_no_picture_is_named_by_its_beginning_or_its_ending() -> None:
         ("a.png", b"\n<!DOCTYPE html><html>404</html>", "web page"),
         ("a.png", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("a.svg", b'<?xml version="1.0"?>\n<svg/>', "SVG"),
+        ("a.png", b'<?xml version="1.0"?>\n<!-- by hand -->\n<!DOCTYPE svg PUBLIC "">\n<svg/>', "SVG"),
         ("a.eps", b"%!PS-Adobe-3.0", "PostScript"),
         ("a.xcf", b"gimp xcf", "a picture of another format"),
     ):
@@ -309,8 +310,10 @@ def test_a_damaged_note_of_the_camera_does_not_lose_the_photo() -> None:
         _png(60_000, 60_000, 8, 2, b"\0" * 100),
         _png(0, 5, 8, 0, b"\0" * 5),
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        _bytes(Image.effect_noise((64, 64), 90), "TIFF")[:-400],
+        _bytes(Image.new("L", (64, 64)), "TIFF", compression="tiff_adobe_deflate").replace(b"x\x9c", b"xx"),
     ],
-    ids=["empty", "text", "cut png", "cut jpeg", "cut webp", "bomb", "no width", "postscript"],
+    ids=["empty", "text", "png", "jpeg", "webp", "bomb", "size", "postscript", "tiff", "deflated"],
 )
 def test_unreadable_images_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.png"

@@ -38,7 +38,12 @@ def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path
     ]
     assert data.items[0].captions == ("a bird of 001", "black wings")
     assert data.classes == ["Auk", "Gull"]
-    assert data.header["notes"] == ["test classes: built in"]
+    told = "left out: {}, e.g. cvpr2016_cub/text_c10/001.Auk/Auk_0001_2.txt"
+    assert data.header["notes"] == [
+        "test classes: built in",
+        f"2 captions {told.format('empty')}",
+        f"2 captions {told.format('without a word')}",
+    ]
     assert all(data.load_image(item).size == (24, 24) for item in data.items)
 
 
@@ -227,9 +232,14 @@ def test_flowers_with_the_captions_apart(tmp_path: Path) -> None:
 
 def test_flowers_without_a_photo_or_with_a_strange_class(tmp_path: Path) -> None:
     layouts.write_flowers(tmp_path / "f")
-    layouts.write_text(tmp_path / "f/cvpr2016_flowers/text_c10/class_00103/image_00002.txt", "x\n")
-    with pytest.raises(DataError, match="class_00103"):
+    strange = tmp_path / "f/cvpr2016_flowers/text_c10/class_00103/image_00002.txt"
+    layouts.write_text(strange, "x\n")
+    with pytest.raises(DataError, match=r"one class of image_00002.*class_00006.*class_00103"):
         prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
+    strange.rename(strange.with_name("image_00003.txt"))
+    with pytest.raises(DataError, match=r"a class 1..102.*class_00103"):
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
+    strange.with_name("image_00003.txt").unlink()
     (tmp_path / "f/jpg/image_00001.jpg").unlink()
     with pytest.raises(DataError, match="image_00001"):
         prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"])
@@ -278,6 +288,51 @@ def test_coco_with_damaged_annotations_or_missing_photos(tmp_path: Path) -> None
     layouts.write_text(listing, listing.read_text().replace('"scene 0\\n"', "null"))
     captions = prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"]).split("train")[0].captions
     assert captions == ("scene 1", "scene 2", "scene 3", "scene 4")
+
+
+def test_what_official_archives_hold_beyond_each_other_is_told(tmp_path: Path) -> None:
+    layouts.write_flowers(tmp_path / "f")
+    layouts.write_photo(tmp_path / "f/jpg/image_00009.jpg")
+    flowers = prepare_flowers(tmp_path / "flowers", archive=[tmp_path / "f"], image_size=16)
+    assert "1 image without a caption left out, e.g. jpg/image_00009.jpg" in flowers.header["notes"]
+    layouts.write_cub(tmp_path / "cub")
+    layouts.write_text(tmp_path / "cub/cvpr2016_cub/text_c10/009.Owl/Owl_1.txt", "an owl\n")
+    birds = prepare_cub(tmp_path / "birds", archive=[tmp_path / "cub"], image_size=16)
+    assert "1 caption file of no image left out, e.g. Owl_1" in birds.header["notes"]
+    layouts.write_coco(tmp_path / "coco")
+    listing = tmp_path / "coco/annotations/captions_train2014.json"
+    listing.write_text(
+        listing.read_text().replace('"image_id": 9, "caption": "scene 4', '"image_id": 5, "caption": "x')
+    )
+    coco = prepare_coco(tmp_path / "scenes", archive=[tmp_path / "coco"], image_size=16)
+    assert coco.header["notes"][:2] == [
+        "1 caption of an image that is not listed left out, e.g. 5",
+        "2 images without a caption left out, e.g. no.jpg",
+    ]
+
+
+def test_coco_whose_captions_belong_to_no_image_is_refused(tmp_path: Path) -> None:
+    layouts.write_coco(tmp_path / "coco")
+    listing = tmp_path / "coco/annotations/captions_train2014.json"
+    whole = listing.read_text()
+    for number in ('"9"', "9.5", "true"):
+        listing.write_text(whole.replace('"image_id": 9', f'"image_id": {number}'))
+        with pytest.raises(DataError, match=r"an image's id in .*train2014.*annotations again"):
+            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"])
+    listing.write_text(whole.replace('"image_id": 9', '"image_id": 5'))
+    with pytest.raises(DataError, match=r"images to train on .*1 image in other splits"):
+        prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"])
+
+
+def test_texts_in_utf16_are_read(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    for text in (tmp_path / "cub").rglob("*.txt"):
+        text.write_bytes(text.read_text().replace("Auk/", "Auk\\").encode("utf-16"))
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16)
+    assert [item.captions for item in data.items] == [
+        ("a bird of 001", "black wings"),
+        ("a bird of 002", "black wings"),
+    ]
 
 
 CONTENT = bytes(range(256)) * 1200

@@ -81,6 +81,10 @@ def _item(**changes: object) -> str:
         [_item(), _item(id="b", box=[1, 2, 3, 10**400])],
         [_item(), _item(id="b", noise=["x"])],
         [_item(), _item(id="b", noise=7)],
+        [_item(), _item(id="b\ud800")],
+        [_item(), _item(id="b", class_id=True)],
+        [_item(), _item(id="b", class_id=-1)],
+        [_item(), _item(id="b", class_id=10**30)],
     ],
 )
 def test_damaged_tables_are_refused(tmp_path: Path, lines: list[str]) -> None:
@@ -95,6 +99,13 @@ def test_damaged_tables_are_refused(tmp_path: Path, lines: list[str]) -> None:
     (tmp_path / "items.jsonl").write_text("\n".join(lines))
     with pytest.raises(DataError):
         PreparedDataset.open(tmp_path)
+
+
+def test_what_an_editor_makes_of_a_table_is_read(tmp_path: Path) -> None:
+    write_world(tmp_path, train=2, test=1)
+    table = tmp_path / "items.jsonl"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n\r\n") + b" \r\n")
+    assert len(PreparedDataset.open(tmp_path)) == 3
 
 
 def test_a_missing_table(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def test_what_an_editor_makes_of_a_file_is_read_or_told(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-16")
     with pytest.raises(EvaluationError, match="UTF-8 text"):
         read_results(path)
+    path.write_text(text.rstrip())
+    append_results(path, [result("real")])
+    assert [each.row for each in read_results(path)] == ["model", "real"]
+    path.write_bytes(text.encode() + text.encode().partition(b"vgg")[0] + "é".encode()[:1])
+    assert len(read_results(path)) == 1, "cut within a letter"
 
 
 def test_a_line_after_a_cut_one_starts_afresh(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_all_measures_beside_their_controls(
     stages = next(r for r in found.results if r.metric == "diversity_z").details
     assert list(stages) == ["64 px", "128 px"]
     table = found.table()
+    assert "fid_vgg: Frechet distance, vgg16 relu5_3" in table
+    assert "fewer than 512 features, so it is mostly their number's" in table
     assert "fid_vgg" in table.splitlines()[0]
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert len(lines) == len(found.results)

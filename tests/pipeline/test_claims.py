@@ -15,7 +15,7 @@ from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import Attributes
-from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several
+from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several, told
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui.picture import claims_list, picture_panel
@@ -220,6 +220,45 @@ def test_a_claim_needs_its_part_and_its_value_in_the_caption(caption: str, wante
 
 
 @pytest.mark.parametrize(
+    ("caption", "covered"),
+    [
+        ("a red owl", dict.fromkeys(("crown", "head", "throat", "belly", "wing", "tail"), "red")),
+        (
+            "a yellow bird with black wings and a grey head",
+            dict.fromkeys(("throat", "belly", "tail"), "yellow"),
+        ),
+        (
+            "this bird is red and black",
+            dict.fromkeys(("crown", "head", "wing", "tail"), "red")
+            | dict.fromkeys(("throat", "belly"), "black"),
+        ),
+        ("a red bird and a blue bird", {}),
+        ("a bird with a red breast", {}),
+        ("a bird that is not red", {}),
+    ],
+)
+def test_a_whole_birds_colour_is_meant_of_the_parts_that_no_word_names(
+    caption: str, covered: dict[str, str]
+) -> None:
+    assert dict(named_by(caption, VALUES).covered) == covered
+
+
+def test_the_generator_is_told_what_words_name_where_the_reader_is_silent(reading: Checkpoint) -> None:
+    """Of two attributes, the reader is sure of the crown by .4 blue; a crest is denied, so nobody's."""
+    assert reading.attributes is not None
+    values, text = reading.attributes.values, reading.encode_captions([reading.vocabulary.encode("red", 8)])
+    assert next(iter(values)) == "crown"
+    read = torch.zeros(len(values), max(map(len, values.values())))
+    read[0, values["crown"].index("blue")] = 0.4
+    found = told(text._replace(attributes=read.view(1, -1)), named_by(CAPTION, values), values).attributes
+    assert found is not None
+    wanted = read.clone()
+    wanted[0, values["crown"].index("red")] = 0.6
+    torch.testing.assert_close(found, wanted.view(1, -1))
+    assert told(text._replace(attributes=None), named_by(CAPTION, values), values).attributes is None
+
+
+@pytest.mark.parametrize(
     ("caption", "denied"),
     [
         ("a bird without a crest", {("crest", "")}),
@@ -300,6 +339,12 @@ MORE: tuple[tuple[str, dict[str, str]], ...] = (
     ),
     ("a bird with red head feathers", {"crown": "red", "head": "red"}),
     ("the beak is hooked and the feet are yellow", {"beak_shape": "hooked", "legs": "yellow"}),
+    ("this bird has blue plumage", whole("blue")),
+    (
+        "a bird with red feathers on its wings and a mostly white head",
+        {"wing": "red", "crown": "white", "head": "white"},
+    ),
+    ("a bird that is mostly yellow", whole("yellow")),
 )
 
 

@@ -86,7 +86,7 @@ def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> Non
     assert rows[1]["learning_rate"] == pytest.approx(2e-3 * 0.98)
     assert trained.facts["train_items"] == 24
     assert trained.facts["test_images"] == 6
-    assert trained.facts["test_recall"]["heads_recall@10"] == 1
+    assert 0.5 <= trained.facts["test_recall"]["heads_recall@1"] <= 1
     assert trained.facts["features_encoder"] == "0" * 16
     assert load_damsm(tmp_path / "out").damsm.hash() == trained.damsm.hash()
 
