@@ -82,8 +82,9 @@ def picture_panel(
     `resolutions` are by default those of the model in use, `tried` the references that it was chosen of.
     """
     stages, recipe, values = output.stages, output.recipe, dict[str, object]()
-    shown = zip_longest(resolutions or state.pipeline().resolutions, map(html.image_uri, stages))
-    src = html.image_uri(stages[-1]) if stages else ""
+    seen = [html.image_uri(stage) for stage in stages]
+    shown = zip_longest(resolutions or state.pipeline().resolutions, seen)
+    src = seen[-1] if seen else ""
     if output.complete:
         src = html.data_uri(output.png(), "image/png")
         tried = tried or output.prepared.tried

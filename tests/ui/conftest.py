@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,18 @@ def address(offered: ModelRegistry, outside: Outside) -> Iterator[str]:
     page.close(verbose=False)
 
 
+def wait_closely(wait: Callable[..., Any], selector: str, **options: Any) -> Any:
+    """Wait for a selector as playwright does; for the first seconds it asks ten times a second.
+
+    In waits that may be longer it soon asks only twice a second.
+    """
+    from playwright.sync_api import TimeoutError as TooLate
+
+    with suppress(TooLate):
+        return wait(selector, timeout=2_400, **options)
+    return wait(selector, **options)
+
+
 class Visitor:
     """One browser context with the page open, and what went wrong in it.
 
@@ -163,9 +176,13 @@ class Visitor:
 
     def __init__(self, browser: Any, address: str) -> None:
         self.address = address
-        self.context = browser.new_context(locale="en-GB")
+        # Whoever wants it still: a page in motion is drawn sixty times a second (`in_motion` is for that).
+        self.context = browser.new_context(locale="en-GB", reduced_motion="reduce")
         self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
+        # Of its own playwright would have every frame drawn to ask a function, and a selector twice a second.
+        self.page.wait_for_function = partial(self.page.wait_for_function, polling=30)
+        self.page.wait_for_selector = partial(wait_closely, self.page.wait_for_selector)
         self.faults: list[str] = []
         self._leaving = False
         self.expected = ""
@@ -198,7 +215,7 @@ class Visitor:
         for other in self.context.pages[1:]:
             other.close()
         self.page.unroute_all(behavior="ignoreErrors")
-        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        self.page.emulate_media(color_scheme="light", reduced_motion="reduce")
         self.context.clear_permissions()
         self.page.goto(f"{self.address}favicon.ico")  # of the same origin, and without a script
         self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
@@ -256,9 +273,7 @@ class Visitor:
             if page.input_value(f"{selector} input[type=number]") != value:
                 page.fill(f"{selector} input[type=number]", value)
         self.write(caption)
-        page.wait_for_function(
-            "k => document.querySelectorAll('#memory .md-card').length === k", arg=k, polling=30
-        )
+        page.wait_for_function("k => document.querySelectorAll('#memory .md-card').length === k", arg=k)
         if seed:
             self.keep_seed(seed)
         elif page.is_checked("#keep input"):
@@ -342,9 +357,8 @@ class Visitor:
         self._leave(self.page.reload)
 
     def wait_text(self, selector: str, words: str) -> None:
-        # Now and then: by default the page would be asked, and laid out for it, at every frame.
         self.page.wait_for_function(
-            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words], polling=30
+            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words]
         )
 
 
@@ -375,6 +389,17 @@ def visit(
     idle.extend(visitors)
     assert faults == []
     assert outside.asked == []
+
+
+@pytest.fixture
+def unopened(chromium: Any, address: str, idle: list[Visitor]) -> Iterator[Any]:
+    """Return a page of a browser that has read the scripts before; nothing is opened in it, and it moves."""
+    visitor = idle.pop() if idle else Visitor(chromium, address)
+    page = visitor.context.new_page()
+    page.emulate_media(reduced_motion="no-preference")
+    yield page
+    visitor.leave()
+    idle.append(visitor)
 
 
 @pytest.fixture(scope="module")
@@ -412,6 +437,14 @@ def desk(opened: Visitor, offered: ModelRegistry, outside: Outside) -> Iterator[
     """Return the module's page as the test before left it, at 1280 px; nothing must go wrong on it."""
     with watched(opened, offered, outside):
         yield opened
+
+
+@pytest.fixture
+def in_motion(desk: Visitor) -> Iterator[None]:
+    """Let the module's page move: what is on its way pulses, what comes is scrolled to smoothly."""
+    desk.page.emulate_media(reduced_motion="no-preference")
+    yield
+    desk.page.emulate_media(reduced_motion="reduce")
 
 
 @pytest.fixture
@@ -481,13 +514,19 @@ def presses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+Shoot = Callable[[Any, str], None]
+
+
 @pytest.fixture(scope="session")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder for screenshots: $MEMDRIVEN_SHOTS, or a temporary one."""
-    chosen = os.environ.get("MEMDRIVEN_SHOTS")
-    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("shots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def shoot() -> Shoot:
+    """Return a function that writes a picture of a whole page to the folder $MEMDRIVEN_SHOTS, if set."""
+    folder = os.environ.get("MEMDRIVEN_SHOTS")
+
+    def shoot(page: Any, name: str) -> None:
+        if folder:
+            page.screenshot(path=Path(folder) / name, full_page=True)  # which makes the folder
+
+    return shoot
 
 
 @pytest.fixture

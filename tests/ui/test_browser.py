@@ -14,18 +14,20 @@ from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
 from memdriven.ui.references import MEMORY_EMPTY
-from tests.ui.conftest import Outside, Visitor
+from tests.ui.conftest import Outside, Shoot, Visitor
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
 
 
-def test_caption_to_cards_to_picture_and_back(desk: Visitor, pipe: MemoryDrivenPipeline, shots: Path) -> None:
+def test_caption_to_cards_to_picture_and_back(
+    desk: Visitor, pipe: MemoryDrivenPipeline, shoot: Shoot
+) -> None:
     visitor, page = desk, desk.page
     visitor.unfold()
     visitor.write("")
     visitor.wait_text("#memory", MEMORY_EMPTY)
-    page.screenshot(path=shots / "empty-1280.png")
+    shoot(page, "empty-1280.png")
 
     visitor.write("a smal crimson bird with black wings zzz")
     page.wait_for_selector('#memory .md-card[data-id="bird-00"]')
@@ -46,7 +48,7 @@ def test_caption_to_cards_to_picture_and_back(desk: Visitor, pipe: MemoryDrivenP
     assert visitor.generate() == first
     png = base64.b64decode(first.split(b",")[1])
     assert png == pipe("a smal red bird with black wings zzz", seed=7).png()
-    page.screenshot(path=shots / "picture-1280.png", full_page=True)
+    shoot(page, "picture-1280.png")
 
     page.fill("#seed input", "")
     page.wait_for_selector("#keep input:not(:checked)")
@@ -126,7 +128,7 @@ def test_every_source_of_the_reference(desk: Visitor) -> None:
     assert visitor.generate() != unguided
 
 
-def test_nine_z_with_their_number_and_the_view_held(desk: Visitor, shots: Path) -> None:
+def test_nine_z_with_their_number_and_the_view_held(desk: Visitor, shoot: Shoot) -> None:
     visitor, page = desk, desk.page
     visitor.unfold()
     visitor.write(CAPTION)
@@ -139,7 +141,7 @@ def test_nine_z_with_their_number_and_the_view_held(desk: Visitor, shots: Path) 
     assert page.locator("#grid-memory .md-card").count() == 1
     assert re.search(r"z alone: [\d.]+ %", visitor.text("#grid .md-by-noise"))
     assert re.search(r"another reference: [\d.]+ %", visitor.text("#grid .md-by-memory"))
-    page.screenshot(path=shots / "diversity-1280.png", full_page=True)
+    shoot(page, "diversity-1280.png")
     page.click("#grid li:nth-child(3) button.md-tile")
     visitor.wait_text("#steps", "step 1 away")
     kept = page.get_attribute("#result .md-result", "src").encode()
@@ -178,7 +180,7 @@ def test_what_one_tab_told_is_not_shown_on_another(desk: Visitor) -> None:
         assert "The view is held" in desk.text("#status")
 
 
-@pytest.mark.usefixtures("slow")
+@pytest.mark.usefixtures("slow", "in_motion")
 def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor, gate: threading.Event) -> None:
     page = desk.page
     moving = """() => document.getAnimations().filter(one => one.playState === "running"
@@ -216,7 +218,6 @@ def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor, gate: t
     assert page.evaluate(still) == 0, "nothing moves for whoever wants it still"
     gate.set()
     page.wait_for_selector('.md-result[data-complete="true"]')
-    page.emulate_media(reduced_motion="no-preference")
 
 
 def test_hostile_words_stay_words_and_visitors_stay_apart(desk: Visitor, visit: Visit) -> None:
@@ -249,7 +250,7 @@ def test_hostile_words_stay_words_and_visitors_stay_apart(desk: Visitor, visit: 
     other.wait_text("#status", "Write digits only, or draw a random seed")
 
 
-def test_narrow_page_is_one_column(desk: Visitor, shots: Path) -> None:
+def test_narrow_page_is_one_column(desk: Visitor, shoot: Shoot) -> None:
     page = desk.page
     desk.write(CAPTION)
     desk.keep_seed("7")
@@ -263,7 +264,7 @@ def test_narrow_page_is_one_column(desk: Visitor, shots: Path) -> None:
         tops = [page.locator(column).bounding_box() for column in columns]
         assert all(box and box["width"] > 340 for box in tops)
         assert tops == sorted(tops, key=lambda box: box["y"] if box else 0)
-        page.screenshot(path=shots / f"picture-390-{scheme}.png", full_page=True)
+        shoot(page, f"picture-390-{scheme}.png")
     images = page.locator("img:visible").evaluate_all("all => all.map(image => image.alt)")
     assert images
     assert all(images)

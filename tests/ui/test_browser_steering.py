@@ -16,7 +16,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
 from memdriven.ui import steering
 from tests.pipeline.test_own_image import FakeNetwork
-from tests.ui.conftest import Visitor
+from tests.ui.conftest import Shoot, Visitor
 
 CAPTION = "a small red bird with black wings"
 CARDS = "[...document.querySelectorAll('#memory .md-card')].map(card => card.dataset.id)"
@@ -48,7 +48,7 @@ def as_file(content: bytes, name: str = "x.png", kind: str = "image/png") -> dic
     return {"name": name, "mimeType": kind, "buffer": content}
 
 
-def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
+def test_pin_mask_weight_only_and_alike(desk: Visitor, shoot: Shoot) -> None:
     visitor = ready(desk)
     page = visitor.page
     visitor.keep_seed("7")
@@ -83,7 +83,7 @@ def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
     page.wait_for_function(KNOBS)
     # The focus comes back to the slider that was moved, in a panel that is new.
     assert page.evaluate("document.activeElement.dataset.id ?? ''") in (first, "")
-    page.screenshot(path=shots / "steering-1280.png", full_page=True)
+    shoot(page, "steering-1280.png")
 
     page.click(f'#memory .md-card[data-id="{first}"] [data-act="mask"]')
     wait_cards(visitor, [spare, second])
@@ -189,7 +189,7 @@ def test_switching_checkpoints(desk: Visitor, visit: Callable[..., Visitor]) -> 
     assert recipe_of(other.generate()).checkpoint == "tiny"
 
 
-def test_history_inspect_remix_restore_and_zip(desk: Visitor, shots: Path) -> None:
+def test_history_inspect_remix_restore_and_zip(desk: Visitor, shoot: Shoot) -> None:
     visitor = ready(desk)
     visitor.forget()
     page = visitor.page
@@ -204,7 +204,7 @@ def test_history_inspect_remix_restore_and_zip(desk: Visitor, shots: Path) -> No
     page.click('#history .md-moment:nth-child(2) [data-act="inspect"]:not(.md-history-picture)')
     visitor.wait_text("#inspection", CAPTION)
     assert page.input_value("#caption textarea").startswith("a green bird")
-    page.screenshot(path=shots / "history-1280.png", full_page=True)
+    shoot(page, "history-1280.png")
     page.click('#history .md-moment:nth-child(2) [data-act="remix"]')
     page.wait_for_function("w => document.querySelector('#caption textarea').value === w", arg=CAPTION)
     # Not the status line: neighbours of the new caption may have taken it before it is read.
@@ -297,7 +297,7 @@ def test_a_file_dropped_anywhere_does_not_leave_the_page(desk: Visitor, pipe: Me
     assert recipe_of(page.get_attribute("#result .md-result", "src").encode()) == out.recipe
 
 
-def test_near_by_pictures_are_kept_with_their_noise(desk: Visitor, shots: Path) -> None:
+def test_near_by_pictures_are_kept_with_their_noise(desk: Visitor, shoot: Shoot) -> None:
     visitor = ready(desk, 1)
     page = visitor.page
     visitor.keep_seed("40")
@@ -305,7 +305,7 @@ def test_near_by_pictures_are_kept_with_their_noise(desk: Visitor, shots: Path) 
     page.click('#result [data-press="#make-near"]')
     page.wait_for_function("document.querySelectorAll('#grid button.md-tile').length === 9")
     visitor.wait_text("#grid", "z alone:")
-    page.screenshot(path=shots / "nearby-1280.png", full_page=True)
+    shoot(page, "nearby-1280.png")
     page.click('#grid button[title="Variation 3"]')
     visitor.wait_text("#steps", "step 1 away")
     near = page.get_attribute("#result .md-result", "src").encode()

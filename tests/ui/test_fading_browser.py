@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from pathlib import Path
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
-from tests.ui.conftest import Visitor
+from tests.ui.conftest import Shoot, Visitor
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small crested bird with a blue crown"
@@ -24,7 +23,7 @@ def made(visitor: Visitor) -> bytes:
 
 
 def test_part_of_the_memory_from_slider_to_recipe_and_back(
-    visit: Visit, fading: MemoryDrivenPipeline, shots: Path
+    visit: Visit, fading: MemoryDrivenPipeline, shoot: Shoot
 ) -> None:
     visitor = visit(viewport={"width": 1280, "height": 1000})
     page = visitor.page
@@ -45,14 +44,14 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     assert alone == fading(CAPTION, k=1, seed=7, memory=0.0).png()
     share(visitor, "0.5")
     assert Recipe.from_png(made(visitor)).memory == 0.5
-    page.screenshot(path=shots / "fading-1280.png", full_page=True)
+    shoot(page, "fading-1280.png")
 
     page.get_by_role("tab", name="How it works").click()
     page.wait_for_function("document.querySelectorAll('#inside-fading [data-share]').length === 5")
     visitor.wait_text("#status", "Inside the picture of seed 7.")
     sources = page.locator("#inside-fading img").evaluate_all("all => all.map(each => each.src)")
     assert len(set(sources)) == 5
-    page.screenshot(path=shots / "inside-fading-1280.png", full_page=True)
+    shoot(page, "inside-fading-1280.png")
 
     # The second newest of the history was made with words alone.
     page.get_by_role("tab", name="History").click()

@@ -67,6 +67,7 @@ def test_what_it_knows_is_said_and_a_word_can_be_taken(desk: Visitor, pipe: Memo
     assert visitor.page.input_value("#caption textarea") == "a red bird"
 
 
+@pytest.mark.usefixtures("in_motion")
 def test_an_example_paints_at_once_and_generate_shows_its_picture(desk: Visitor) -> None:
     visitor, page = desk, desk.page
     page.set_viewport_size({"width": 1024, "height": 600})
@@ -94,10 +95,11 @@ def shot(page: Any) -> np.ndarray:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_stands_in_its_html_and_nothing_moves_when_its_scripts_have_run(
-    chromium: Any, address: str, width: int, scheme: str
+    unopened: Any, address: str, width: int, scheme: str
 ) -> None:
-    context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page = context.new_page()
+    page = unopened
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme)
     page.route("**/assets/index-*.js", lambda route: route.abort())
     page.goto(address)
     assert page.locator("#generate").count() == 0
@@ -108,7 +110,6 @@ def test_the_page_stands_in_its_html_and_nothing_moves_when_its_scripts_have_run
     page.wait_for_selector("#md-still", state="detached")
     page.evaluate("document.activeElement.blur(); getSelection().empty()")
     different = np.abs(shot(page) - before).max(axis=2) > 24
-    context.close()
     # A picture one px aside would differ in more.
     assert different.mean() < 0.005, np.argwhere(different)[:: max(1, different.sum() // 8)]
 
@@ -121,6 +122,7 @@ STEADY = 0.1
 
 
 def test_the_column_hardly_moves_while_the_page_is_put_together(chromium: Any, address: str) -> None:
+    # As for who comes for the first time: no script has been read before.
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, color_scheme="dark")
     page = context.new_page()
     page.add_init_script(SHIFTS)
@@ -134,17 +136,17 @@ def test_the_column_hardly_moves_while_the_page_is_put_together(chromium: Any, a
 
 
 def test_a_page_that_is_half_there_is_of_its_scheme_and_shows_nothing_that_will_move(
-    chromium: Any, address: str
+    unopened: Any, address: str
 ) -> None:
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page = context.new_page()
+    page = unopened
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
     whole = page.request.get(address).text()
     half = whole[: whole.index('id="picture-column"')]
     page.route(address, lambda route: route.fulfill(body=half, content_type="text/html"))
     page.route("**/assets/index-*", lambda route: route.abort())
     page.goto(address)
     empty = shot(page)
-    context.close()
     assert np.ptp(empty) == 0
     assert empty.max() < 64
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui.html import image_uri, wash
 from tests.ui.asking import CAPTION
-from tests.ui.conftest import Visitor
+from tests.ui.conftest import Shoot, Visitor
 
 
 def opened(page: Any) -> tuple[str, str]:
@@ -35,7 +34,7 @@ def sums(page: Any) -> list[list[float]]:
 
 
 def test_the_method_is_walked_from_the_words_to_the_critic(
-    desk: Visitor, shots: Path, pipe: MemoryDrivenPipeline
+    desk: Visitor, shoot: Shoot, pipe: MemoryDrivenPipeline
 ) -> None:
     visitor, page = desk, desk.page
     visitor.begin(CAPTION, seed="7")
@@ -96,7 +95,7 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
     assert page.locator(".md-without").get_attribute("src") == image_uri(hidden[6])
     assert "row 2, column 3" in visitor.text(".md-effect")
     assert asked == [], "the walk asks the server nothing"
-    page.screenshot(path=shots / "inside-1280.png", full_page=True)
+    shoot(page, "inside-1280.png")
     page.click("#controls-run")
     page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
 

@@ -17,7 +17,7 @@ from memdriven.ui import learn
 from memdriven.ui.html import READY, image_uri
 from memdriven.ui.learn import EMPTY
 from tests.ui.asking import CAPTION, HOSTILE
-from tests.ui.conftest import DESK, Visitor
+from tests.ui.conftest import DESK, Shoot, Visitor
 from tests.ui.walk import too_wide
 
 Visit = Callable[..., Visitor]
@@ -45,7 +45,8 @@ def two_seeds(page: Any) -> None:
     )
 
 
-def test_compare_strategies_seeds_and_words(desk: Visitor, shots: Path) -> None:
+@pytest.mark.usefixtures("in_motion")
+def test_compare_strategies_seeds_and_words(desk: Visitor, shoot: Shoot) -> None:
     visitor, page = desk, open_tab(desk, "Compare")
     two_seeds(page)
     page.click("#compare-run")
@@ -72,7 +73,7 @@ def test_compare_strategies_seeds_and_words(desk: Visitor, shots: Path) -> None:
     page.keyboard.press("End")
     after = slide.locator(".md-slide-top").evaluate("image => getComputedStyle(image).clipPath")
     assert before != after
-    page.screenshot(path=shots / "compare-1280.png", full_page=True)
+    shoot(page, "compare-1280.png")
 
     page.click("#edit-take")
     page.wait_for_function(f"document.querySelector('#edit-words textarea').value === '{CAPTION}'")
@@ -131,7 +132,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(desk: Visitor) ->
     assert (focused("act"), page.evaluate(second)) == ("restore", True)
 
 
-def test_morph_is_scrubbed_in_the_browser_and_saved(desk: Visitor, shots: Path) -> None:
+def test_morph_is_scrubbed_in_the_browser_and_saved(desk: Visitor, shoot: Shoot) -> None:
     page = open_tab(desk, "Morph")
     page.fill("#morph-seed textarea, #morph-seed input", "9")
     page.fill("#morph-count input[type=number]", "5")
@@ -151,7 +152,7 @@ def test_morph_is_scrubbed_in_the_browser_and_saved(desk: Visitor, shots: Path) 
     page.wait_for_function(f"({shown})() === 3")
     page.click("#morph-result .md-play")
     assert asked == []
-    page.screenshot(path=shots / "morph-1280.png", full_page=True)
+    shoot(page, "morph-1280.png")
     for kind, place in (("GIF", 0), ("WEBP", 1)):
         with page.expect_download() as saved:
             page.locator("#morph-result a[download]").nth(place).click()
@@ -177,7 +178,7 @@ def test_a_picture_leads_to_its_copy_check_and_to_other_memories(desk: Visitor) 
     assert visitor.page.locator(f'#compare-table img[src="{made}"]').count() == 1
 
 
-def test_memory_map_hovers_searches_and_pins(desk: Visitor, shots: Path) -> None:
+def test_memory_map_hovers_searches_and_pins(desk: Visitor, shoot: Shoot) -> None:
     visitor, page = desk, desk.page
     visitor.begin(CAPTION, seed="7")
     visitor.generate()
@@ -200,7 +201,7 @@ def test_memory_map_hovers_searches_and_pins(desk: Visitor, shots: Path) -> None
     assert "blue" in card.inner_text()
     assert asked == []
     chosen = page.get_attribute("#map canvas", "data-item")
-    page.screenshot(path=shots / "map-1280.png", full_page=True)
+    shoot(page, "map-1280.png")
     page.keyboard.press("Enter")
     page.wait_for_selector(f'#map-chosen [data-item="{chosen}"] .md-result')
     page.click("#map-chosen [data-act=keep]")
@@ -212,7 +213,7 @@ def test_memory_map_hovers_searches_and_pins(desk: Visitor, shots: Path) -> None
     page.wait_for_selector("#history .md-moment")
 
 
-def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) -> None:
+def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shoot: Shoot) -> None:
     visitor = visit("?lesson=wrong&hide=compose,tabs,<script>&mode=class", viewport=DESK)
     page = visitor.page
     page.wait_for_selector('#lesson [data-lesson="wrong"]')
@@ -234,7 +235,7 @@ def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) 
     )
     page.click("#lesson-told [data-act=next]")
     page.wait_for_selector('#lesson [data-lesson="stages"]')
-    page.screenshot(path=shots / "learn-1280.png", full_page=True)
+    shoot(page, "learn-1280.png")
 
 
 def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
@@ -368,7 +369,7 @@ def test_four_questions_frame_the_lessons(
     assert (tmp_path / "answers.jsonl").read_text().count("\n") == 2
 
 
-def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
+def test_paper_figures_are_drawn(visit: Visit, shoot: Shoot) -> None:
     visitor = visit("?mode=paper", viewport=DESK)
     page = visitor.page
     page.wait_for_selector("#paper-claims tbody tr")
@@ -387,7 +388,7 @@ def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     page.wait_for_selector('#paper-result [data-figure="5"]')
     visitor.wait_text("#status", "Drawn with seed")
     assert page.locator(".md-paper-noises img").count() == 10
-    page.screenshot(path=shots / "paper-1280.png", full_page=True)
+    shoot(page, "paper-1280.png")
     names = page.locator("#tabs [role=tab][data-tab-id]").all_inner_texts()
     assert len(names) == len(set(names)), "each tab has one button"
 
