@@ -169,7 +169,8 @@ def test_a_shipped_models_settings_are_those_of_its_recipe(model: str) -> None:
 def test_the_recorded_phases_of_aviary_are_those_of_its_recipe() -> None:
     shipped, phases = json.loads((CHECKPOINTS / "aviary/config.json").read_text()), trainings("aviary")
     recorded = [settings(part["config"]) for part in shipped["facts"]["earlier_runs"] if "config" in part]
-    names = "whole sharp-5 light-1 light-2 sharp-6 fine fine-2 asked seen sharp-7".split()
+    words, later = ["light-1", "light-2"], ["asked", "seen", "sharp-7"]
+    names = ["whole", "sharp-5", *words, "sharp-6", "fine", "fine-2", *later]
     for found, name in zip(recorded, names, strict=True):
         for section, values in found.items():
             different = {k: v for k, v in values.items() if v != phases[name][section][k]}
