@@ -44,6 +44,8 @@ ALIKE_COLOURS = 0.05
 """Mean difference of colours, in 0..1, below which they count as alike."""
 PAIRS = 2_000
 """Pairs of the memory's pictures that likeness is compared with."""
+PART = 32
+"""Pictures of the memory that are described at a time: what edges take on the way is many times a picture."""
 REFERENCE = 1_000
 """Pictures of the memory whose own nearest distance is measured, evenly spread."""
 
@@ -125,12 +127,12 @@ class CopySpace:
         require(bank.n >= 3, EvaluationError, wanted, bank.n, "use a larger memory")
         self._small, self._ids = small_pictures(bank, range(bank.n), SIDE, progress), bank.ids
         self._last_seen = lru_cache(maxsize=1)(self._seen)
-        raw = _pyramid(self._images())
+        raw = self._pyramids(View())
         self._centre = raw.mean(dim=0)
         blocks = torch.split(raw - self._centre, BLOCKS, dim=1)
         scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in blocks]
         self._scale = torch.stack(scales).repeat_interleave(torch.tensor(BLOCKS))
-        self.pictures = (raw - self._centre) / self._scale  # (n, d)
+        self.pictures = self._centred(raw)  # (n, d)
 
         rows = torch.linspace(0, bank.n - 1, min(bank.n, REFERENCE)).round().long()
         gaps = [torch.cdist(part, self.pictures) for part in torch.split(self.pictures[rows], 100)]
@@ -188,13 +190,18 @@ class CopySpace:
 
     def _seen(self, window: Window) -> Tensor:
         """Return the points of what a window shows of the memory's pictures."""
-        return self.pictures if window == WHOLE else self._point(apply_view(self._images(), View(*window)))
+        return self.pictures if window == WHOLE else self._centred(self._pyramids(View(*window)))
 
-    def _images(self) -> Tensor:
-        return torch.from_numpy(self._small).permute(0, 3, 1, 2).float() / 255
+    def _pyramids(self, view: View) -> Tensor:
+        """Return those of the memory's pictures as a view shows them, (n, d)."""
+        parts = torch.split(torch.from_numpy(self._small).permute(0, 3, 1, 2), PART)
+        return torch.cat([_pyramid(apply_view(part.float() / 255, view)) for part in parts])
+
+    def _centred(self, pyramids: Tensor) -> Tensor:
+        return (pyramids - self._centre) / self._scale
 
     def _point(self, images: Tensor) -> Tensor:
-        return (_pyramid(images) - self._centre) / self._scale
+        return self._centred(_pyramid(images))
 
 
 def _image(picture: Image.Image) -> Tensor:
