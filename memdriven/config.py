@@ -56,6 +56,7 @@ OptionalWidth = Annotated[int, Range(0, 4096)]
 Share = Annotated[float, Range(0, 1)]
 Steps = Annotated[int, Range(0, 1e12)]
 Weight = Annotated[float, Range(0, 1e6)]
+Beta = Annotated[float, Range(0, 0.9999)]
 Width = Annotated[int, Range(1, 4096)]
 
 
@@ -232,7 +233,7 @@ class TrainConfig:
     decay_from: Share = 1.0
     """Share of the budget (steps or minutes) after which both learning rates fall linearly to zero;
     1 keeps them constant [ours]."""
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[Beta, Beta] = (0.5, 0.999)
     """Of both Adams."""
     ema: Share = 0.999
     """Decay of the generator's moving average, buffers included."""
@@ -326,9 +327,10 @@ def _check(label: str, value: Any, hint: Any) -> None:
     if get_origin(kind) is Literal:
         good, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
     elif get_origin(kind) is tuple:
-        good = isinstance(value, tuple) and len(value) == len(get_args(kind))
-        good = good and all(is_number(each) and 0 <= each < 1 for each in value)
-        wanted = f"{len(get_args(kind))} numbers, at least 0 and below 1"
+        parts = get_args(kind)
+        good, wanted = isinstance(value, tuple) and len(value) == len(parts), f"{len(parts)} numbers"
+        for each, part in zip(value, parts, strict=True) if good else ():
+            _check(label, each, part)
     else:
         good, wanted = type(value) in (kind, int if kind is float else kind), kind.__name__
     for low, high, step in limits if good else ():  # NaN compares with nothing, and is refused by that

@@ -43,7 +43,7 @@ def test_absent_fields_take_their_default() -> None:
         ({"train": 3}, "object"),
         ({"train": {"frozen_names": []}}, "frozen_names"),
         ({"train": {"betas": [0.5]}}, "betas"),
-        ({"train": {"betas": [0.5, 1.0]}}, "betas: 2 numbers, at least 0 and below 1"),
+        ({"train": {"betas": [0.5, 1.0]}}, "betas: float in 0..0.9999"),
         ({"train": {"betas": [-1, 0.9]}}, "betas"),
         ({"train": {"betas": ["x", None]}}, "betas"),
         ({"train": {"learning_rate": 10**400}}, "learning_rate"),

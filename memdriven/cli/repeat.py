@@ -32,11 +32,9 @@ class Phase(NamedTuple):
 def done_phases(file: Path) -> dict[str, str]:
     """Return the marks of the phases that a file notes as done, by name."""
     done = read_json(file, DataError) if file.is_file() else {}
-    good, fix = (
-        all(isinstance(mark, str) for mark in done.values()),
-        "remove it: then every phase is done anew",
-    )
-    require(good, DataError, f"what is done, by phase, in {file}", shown(done), fix)
+    good = all(isinstance(mark, str) for mark in done.values())
+    wanted, fix = f"what is done, by phase, in {file}", "remove it: then every phase is done anew"
+    require(good, DataError, wanted, shown(done), fix)
     return done
 
 

@@ -108,11 +108,9 @@ def prepare_folder(
     """
     source, out = Path(source), Path(out)
     refuse_other_content(out)
-    inside, fix = (
-        out.resolve().is_relative_to(source.resolve()),
-        "or its pictures would be read, too, next time",
-    )
-    require(not inside, DataError, f"a folder outside {source}", out, f"choose another one, {fix}")
+    inside = out.resolve().is_relative_to(source.resolve())
+    fix = "choose another one, or its pictures would be read, too, next time"
+    require(not inside, DataError, f"a folder outside {source}", out, fix)
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
     check_whole("seed", seed, 0, 2**53 - 1, DataError)
     with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:
@@ -255,11 +253,9 @@ class _Source:
         if found is not None and (kind := kind_of(found)):
             wanted = f"a picture of a format that is read for {place}"
             raise DataError(wanted, f"{found}, {kind.what}", f"{kind.fix}, and name that")
-        why = (
-            f"{found}, whose name ends as no picture's does"
-            if found
-            else f"no such file in {self.files.place}"
-        )
+        why = f"no such file in {self.files.place}"
+        if found:
+            why = f"{found}, whose name ends as no picture's does"
         if not found and twins:
             why = f"{' and '.join(twins)}, either of which is meant"
         if len(self.faults) < 5 and not found:

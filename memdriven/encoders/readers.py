@@ -107,16 +107,16 @@ def reading_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
 
-def completed(named: Tensor, asked: Tensor) -> Tensor:
-    """Return what captions name (b, attributes x values), and labels (b, attributes) where they are silent.
+def where_silent(named: Tensor, asked: Tensor) -> Tensor:
+    """Return what is asked beside captions, as far as they are silent: (b, attributes x values).
 
-        p'(y_i = v) = p(y_i = v) + (1 - sum_v p(y_i = v)) [v = label i]
+        (1 - sum_v p(y_i = v)) a_(i,v)
 
-    So words win over what is asked beside them; `IGNORED` asks nothing.
+    Added to what they name, p or `named` (b, attributes x values), it lets words win. `asked` is a, weights
+    (b or 1, attributes, values) of at most 1 an attribute.
     """
-    probs = named.view(*asked.shape, -1)
-    label = F.one_hot(asked.clamp(min=0), probs.shape[2]) * (asked != IGNORED)[..., None]
-    return (probs + (1 - probs.sum(2, keepdim=True)).clamp(min=0) * label).flatten(1)
+    probs = named.view(len(named), *asked.shape[1:])
+    return ((1 - probs.sum(2, keepdim=True)).clamp(min=0) * asked).flatten(1)
 
 
 def agreement(named: Tensor, shown: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from memdriven.data.vocabulary import NEAR_SYNONYMS, UnknownWord
 from memdriven.devices import repeatable
 from memdriven.encoders.damsm import matching_scores
 from memdriven.encoders.image import CompactBackbone
-from memdriven.encoders.readers import agreement
+from memdriven.encoders.readers import agreement, where_silent
 from memdriven.encoders.text import TextFeatures
 
 # ---- What the words name -------------------------------------------------------------------------
@@ -336,9 +336,7 @@ def told(text: TextFeatures, named: Named, values: Mapping[str, Sequence[str]]) 
     if text.attributes is None:
         return text
     wanted = _wanted(named, values).to(text.attributes)
-    read = text.attributes.view(wanted.shape)
-    silent = (1 - read.sum(1, keepdim=True)).clamp(min=0)
-    return text._replace(attributes=(read + silent * wanted).view(1, -1))
+    return text._replace(attributes=text.attributes + where_silent(text.attributes, wanted[None]))
 
 
 def _wanted(named: Named, values: Mapping[str, Sequence[str]]) -> Tensor:

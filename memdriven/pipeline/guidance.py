@@ -26,6 +26,7 @@ from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.aviary.wishes import NUMBERS, asked
 from memdriven.aviary.world import PLANS
 from memdriven.checkpoint import Checkpoint
+from memdriven.encoders.readers import where_silent
 from memdriven.encoders.text import TextFeatures
 from memdriven.memory.bank import MemoryBank
 
@@ -99,8 +100,7 @@ class Guidance:
         for row, (attribute, known) in enumerate(values.items()):
             for value, weight in wanted.get(attribute, {}).items():
                 weights[row, known.index(value)] = weight
-        silent = (1 - named.view(weights.shape).sum(1, keepdim=True)).clamp(min=0)
-        added = (silent * weights).view(1, -1)
+        added = where_silent(named, weights[None])
         return torch.cat([condition[:, : -added.shape[1]], condition[:, -added.shape[1] :] + added], dim=1)
 
 

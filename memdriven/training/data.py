@@ -21,7 +21,7 @@ from memdriven.config import Config
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import IGNORED, label_ids
 from memdriven.encoders.damsm import TrainedDamsm
-from memdriven.encoders.readers import completed, reader_of
+from memdriven.encoders.readers import reader_of, where_silent
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
@@ -321,7 +321,10 @@ class GanData:
         text = self.captions.text(pick.caption)
         if self.asked is None or text.attributes is None:
             return text
-        return text._replace(attributes=completed(text.attributes, self._there(self.asked[pick.index])))
+        asked = self._there(self.asked[pick.index])
+        values = text.attributes.shape[1] // asked.shape[1]
+        weights = F.one_hot(asked.clamp(min=0), values) * (asked != IGNORED)[..., None]
+        return text._replace(attributes=text.attributes + where_silent(text.attributes, weights))
 
     def labels_of(self, pick: Pick) -> Tensor | None:
         """Return what the attribute loss asks for (b, attributes): what words name, else what z asks."""

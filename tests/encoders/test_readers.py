@@ -7,7 +7,7 @@ import math
 import torch
 
 from memdriven.data.vocabulary import IGNORED
-from memdriven.encoders.readers import FLOOR, CaptionReader, agreement, completed, reading_loss
+from memdriven.encoders.readers import FLOOR, CaptionReader, agreement, reading_loss, where_silent
 from memdriven.encoders.text import TextFeatures
 
 VALUES = {"crown": ("blue", "green", "red"), "crest": ("no", "yes")}
@@ -74,6 +74,6 @@ def test_agreement_is_the_expected_log_likelihood_with_a_floor() -> None:
 
 def test_what_is_asked_fills_what_a_caption_leaves_open() -> None:
     named = torch.tensor([[0.1, 0.2, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.3, 0.0, 0.0]])
-    asked = torch.tensor([[2, 0], [IGNORED, 1]])
-    wanted = torch.tensor([[0.1, 0.2, 0.7, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.3, 0.7, 0.0]])
-    torch.testing.assert_close(completed(named, asked), wanted)
+    asked = torch.tensor([[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.5, 0.0]]])
+    wanted = torch.tensor([[0.0, 0.0, 0.7, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.35, 0.0]])
+    torch.testing.assert_close(where_silent(named, asked), wanted)
