@@ -111,8 +111,6 @@ def run(name: str, call: functools.partial[Any]) -> None:
             renew_map(made.path.parent)
     if hasattr(made, "summary"):
         print(made.summary())
-    elif name == "evaluate":
-        print(made.table())
     elif isinstance(made, str) or "made" in COMMANDS[name]:
         print(COMMANDS[name].get("made", "{}").format(made))
 

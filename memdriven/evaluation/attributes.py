@@ -239,6 +239,7 @@ def soa(
     return {name: (found[name], count[name]) for name in sorted(count)}
 
 
+@functools.lru_cache(maxsize=1)  # once for all rows
 def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tuple[Detector, list[str]]:
     """Return Faster R-CNN (ResNet-50 FPN v2) as a detector, and the names of its 80 classes.
 
@@ -269,12 +270,9 @@ def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tu
     return detect, [name for name in categories if name not in ("__background__", "N/A")]
 
 
-_detector = functools.lru_cache(maxsize=1)(torchvision_detector)  # loaded once for all rows
-
-
 def measure_soa(context: Context, row: Row) -> list[Measurement]:
     """SOA-C and SOA-I (in %): three images a caption where they are generated, else one."""
-    detector, classes = _detector(context.protocol.detector, context.device)
+    detector, classes = torchvision_detector(context.protocol.detector, context.device)
     named = [named_classes(prompt.caption, classes) for prompt in context.prompts]
     images, times = row.images, 1
     if row.name not in IMAGES:

@@ -9,10 +9,10 @@ was stopped goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -27,7 +27,6 @@ from memdriven.numbers import check_whole
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
-T = TypeVar("T")
 Measure = Callable[[Context, Row], list[Measurement]]
 MEASURES: dict[str, Measure] = {
     "attributes": attributes.measure_attributes,
@@ -167,9 +166,11 @@ class Evaluation:
         """Make one row, or take its pictures from disk, and measure what is asked for of some measures."""
         asked = dict.fromkeys(self._context.protocol.metrics)
         metrics = [metric for metric in asked if metric in measures and metric not in self.left_out]
-        if metrics and (row := self.attempt(f"row {name}", make)) is not None:
-            for metric in metrics:
-                self.measure(metric, row)
+        if metrics:
+            with self.attempted(f"row {name}"):
+                row = make()
+                for metric in metrics:
+                    self.measure(metric, row)
 
     def measure(self, metric: str, row: Row) -> None:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
@@ -187,21 +188,22 @@ class Evaluation:
         self._taken += results
         if not results:
             facts = {**self._facts, **same, "strategy": row.strategy}
-            for each in self.attempt(metric, partial(EVERY[metric], context, row)) or []:
-                protocol = each.protocol + (f"; {row.note}" if row.note else "")
-                results.append(Result(**vars(each) | facts | {"protocol": protocol}))
+            with self.attempted(metric):
+                for each in EVERY[metric](context, row):
+                    protocol = each.protocol + (f"; {row.note}" if row.note else "")
+                    results.append(Result(**vars(each) | facts | {"protocol": protocol}))
             append_results(self._path, results)
         self.results += results
 
-    def attempt(self, name: str, action: Callable[[], T]) -> T | None:
-        """Run a step; where something that it needs is missing, leave it out, with the reason."""
+    @contextlib.contextmanager
+    def attempted(self, name: str) -> Iterator[None]:
+        """Where something that the block needs is missing, leave it out, with the reason."""
         try:
-            return action()
+            yield
         except (EvaluationError, CheckpointError) as error:
             self.left_out[name] = str(error)
-            return None
 
-    def table(self) -> str:
+    def summary(self) -> str:
         """The results as text: rows of images, then strategies, how each was measured, what was left out."""
         kinds = ([r for r in self.results if r.row.startswith(STRATEGY) is kind] for kind in (False, True))
         parts = [format_table(each) for each in kinds if each]

@@ -221,6 +221,7 @@ def test_torchvisions_detector_reads_weights_and_names_what_it_finds(
     with torch.no_grad():
         bias[18] = 0.0
     torch.save(network.state_dict(), path)
+    torchvision_detector.cache_clear()
     unsure, _ = torchvision_detector(path)
     assert unsure(images.float() / 255) == [set(), set()], "below the threshold"
 

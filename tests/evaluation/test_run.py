@@ -73,7 +73,7 @@ def test_all_measures_beside_their_controls(
     assert values(found, "recall@10")["strategy words-words"] <= 1
     stages = next(r for r in found.results if r.metric == "diversity_z").details
     assert list(stages) == ["64 px", "128 px"]
-    table = found.table()
+    table = found.summary()
     assert "fid_vgg: Frechet distance, vgg16 relu5_3" in table
     assert "fewer than 512 features, so it is mostly their number's" in table
     assert "fid_vgg" in table.splitlines()[0]
@@ -107,9 +107,9 @@ def test_numbers_are_taken_over_by_pixels_and_said_to_be(
     data = shutil.copytree(squares, tmp_path / "squares")
     options = {"metrics": ("fd_squeezenet", "attributes"), "controls": ("real",)}
     first = run(checkpoint, data, tmp_path / "out", files, **options)
-    assert "taken over" not in first.table()
+    assert "taken over" not in first.summary()
     again = run(checkpoint, data, tmp_path / "out", files, **options)
-    assert f"note: {len(first.results)} of these numbers are taken over" in again.table()
+    assert f"note: {len(first.results)} of these numbers are taken over" in again.summary()
     for path in sorted((data / "images" / "test").iterdir()):
         with Image.open(path) as image:
             ImageOps.invert(image.convert("RGB")).save(path, quality=90)
@@ -118,7 +118,7 @@ def test_numbers_are_taken_over_by_pixels_and_said_to_be(
     assert [r.value for r in other.results] == [r.value for r in fresh.results]
     assert values(other, "fd_squeezenet") != values(first, "fd_squeezenet")
     assert values(other, "asked_colours")["real"] < values(first, "asked_colours")["real"]
-    assert "taken over" in other.table(), "the model's own pictures are the same"
+    assert "taken over" in other.summary(), "the model's own pictures are the same"
 
 
 def test_what_is_told_of_a_data_set_is_told_of_its_numbers(
@@ -141,7 +141,7 @@ def test_what_is_told_of_a_data_set_is_told_of_its_numbers(
     found = run(checkpoint, data.path, tmp_path, Protocol(), **options)
     (note,) = found.notes
     assert "2 of 16 test images all but repeat a training image, e.g. test-test003 repeats train" in note
-    assert f"note: {note}" in found.table()
+    assert f"note: {note}" in found.summary()
 
 
 def test_another_number_of_neighbours_is_measured_anew(
@@ -217,7 +217,7 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
         "row oracle",
     }
     assert {r.metric for r in found.results} == {"r_precision"}
-    assert "left out: fid_b" in found.table()
+    assert "left out: fid_b" in found.summary()
     assert "absent.safetensors" in found.left_out["fid_c"]
 
 
@@ -232,7 +232,7 @@ def test_rows_of_other_strategies_and_of_another_memory(
         "none": "none",
         "strategy sentence-image": "sentence-image",
     }
-    assert "strategy sentence-image" in found.table()
+    assert "strategy sentence-image" in found.summary()
     damsm, vocabulary, config, *_ = load_damsm(checkpoint)
     config = replace(config, text=replace(config.text, max_words=4))
     save_damsm(tmp_path / "encoders", damsm, vocabulary, config, {})
@@ -252,7 +252,7 @@ def test_names_of_a_runs_checkpoint(checkpoint: Path, squares: Path, tmp_path: P
 
 def test_fewer_captions_than_asked_for_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     found = run(checkpoint, squares, tmp_path, Protocol(), metrics=(), controls=(), n=100)
-    assert "note: 100 captions were asked for, and split test has 32" in found.table()
+    assert "note: 100 captions were asked for, and split test has 32" in found.summary()
 
 
 def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
