@@ -50,11 +50,9 @@ def main() -> None:
                     vgg.forward = forward  # type: ignore[method-assign]
                     start = time.perf_counter(), time.process_time()
                     with mock.patch.object(Vgg16Features, "load", return_value=vgg):
-                        extract_features(data, out / "features", batch=batch, device="cpu", progress=False)
+                        extract_features(data, out / "features", batch=batch, device="cpu")
                     middle = time.perf_counter(), time.process_time()
-                    build_memory(
-                        checkpoint, data, out / "features", out=out / "bank", device="cpu", progress=False
-                    )
+                    build_memory(checkpoint, data, out / "features", out=out / "bank", device="cpu")
                     end = time.perf_counter(), time.process_time()
                     spent = (end[0] - start[0], end[1] - start[1], middle[0] - start[0], middle[1] - start[1])
                     seconds.setdefault((name, batch), []).append(spent)

@@ -105,7 +105,7 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     sighted = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm).eval()
     sighted.load_state_dict(damsm.state_dict(), strict=False)
     save_checkpoint(folder, CONFIG, vocabulary, sighted, generator, {"steps": 0})
-    build_memory(folder, work, features, device="cpu", progress=False)
+    build_memory(folder, work, features, device="cpu")
     examples = [
         "a small red bird with black wings",
         "this bird is green and has white wings",

@@ -21,7 +21,7 @@ from memdriven.presets import PRESETS, preset
 
 POSITIONAL = ("caption", "folder", "source", "recipe", "runs")
 """Parameters that are given without their names."""
-HIDDEN = ("progress", "variant", "budget")
+HIDDEN = ("variant", "budget")
 """Parameters for callers in Python."""
 FORM = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName, tyro.conf.HelptextFromCommentsOff)
 

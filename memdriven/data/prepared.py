@@ -423,7 +423,7 @@ def _repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
 # -- All images at once ---------------------------------------------------------------------------------
 
 
-def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool = True) -> Tensor:
+def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int) -> Tensor:
     """Return the items' images as uint8 (n, 3, size, size), in the order of `items`.
 
     The first call decodes them (on several threads) into `<data set>/cache/`; later calls map that
@@ -434,7 +434,6 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
         dataset: the data set that the items belong to.
         items: which images.
         size: side in px; the central square of each image is resized to it.
-        progress: show a bar.
 
     Raises:
         DataError: an image is missing or unreadable.
@@ -452,7 +451,7 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
     def decoded() -> Iterator[Tensor]:
         with ThreadPoolExecutor(_WORKERS) as pool:
             images = pool.map(partial(dataset.pixels, size=size), items)
-            yield from tqdm(images, f"images at {size} px", len(items), disable=not progress)
+            yield from tqdm(images, f"images at {size} px", len(items))
 
     with contextlib.suppress(OSError, DataError):  # no room for a cache; a bad image is met again below
         if not path.is_file() or path.stat().st_size != count:

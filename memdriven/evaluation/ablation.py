@@ -85,7 +85,6 @@ def ablate(
     extra: Sequence[Path] = (),
     memory: Path | None = None,
     dry_run: bool = False,
-    progress: bool = True,
 ) -> dict[str, str]:
     """Train one base and its variants with the same seed and budget; measure each.
 
@@ -107,7 +106,6 @@ def ablate(
         extra: further training data, as `train` takes it; the rows `paper` and `paper-family` do without.
         memory: a memory bank of these encoders; built in OUT when left out.
         dry_run: show the rows and what two steps of the base cost; train nothing.
-        progress: show bars.
 
     Returns:
         Row -> why it has no results, for rows whose training failed.
@@ -146,7 +144,6 @@ def ablate(
                 dry_run=dry_run,
                 vgg=protocol.vgg,
                 squeezenet=protocol.squeezenet,
-                progress=progress,
             )
         return trained
 
@@ -165,7 +162,7 @@ def ablate(
         memory = out / "memory"
         if not (memory / "bank.json").exists():
             device = protocol.device
-            build_memory(damsm, dataset, features, out=memory, device=device, progress=progress)
+            build_memory(damsm, dataset, features, out=memory, device=device)
     failed: dict[str, str] = {}
     for name in chosen:
         try:
@@ -183,7 +180,6 @@ def ablate(
             memory=memory,
             variant=name,
             budget=budget,
-            progress=progress,
         )
         print(f"{name}: measured" + "".join(f"; left out: {each}" for each in measured.left_out))
     return failed

@@ -110,7 +110,6 @@ class Extractor:
     function: Callable[[Tensor], Tensor]
     """Float images (b, 3, side, side) in [0, 1] to vectors (b, d)."""
     device: str = "cpu"
-    progress: bool = False
     made: dict[str, Tensor] = field(default_factory=dict)
     """Features by the hash of their pixels."""
 
@@ -119,14 +118,14 @@ class Extractor:
         """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w)."""
         if (key := pixels_hash(images)) not in self.made:
             parts = []
-            for chunk in tqdm(torch.split(images, BATCH), self.name, disable=not self.progress):
+            for chunk in tqdm(torch.split(images, BATCH), self.name):
                 scaled = resized(chunk.to(self.device).float() / 255, self.side)
                 parts.append(self.function(scaled).float().cpu())
             self.made[key] = torch.cat(parts)
         return self.made[key]
 
 
-def pooled_maps(name: str, network: nn.Module, side: int, **options: Any) -> Extractor:
+def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -> Extractor:
     """Return the spatial mean of a network's maps (b, d, h, w); of the last ones where it has several."""
 
     def pooled(images: Tensor) -> Tensor:
@@ -134,7 +133,7 @@ def pooled_maps(name: str, network: nn.Module, side: int, **options: Any) -> Ext
         last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
         return last.float().mean(dim=(2, 3))
 
-    return Extractor(name=f"{name} mean at {side} px", side=side, function=pooled, **options)
+    return Extractor(name=f"{name} mean at {side} px", side=side, function=pooled, device=device)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -150,7 +149,6 @@ class Context:
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
     """Of the first picture's noise; also of every random choice of a measure."""
-    progress: bool = True
 
     def __post_init__(self) -> None:
         """Name what is used everywhere."""
@@ -159,8 +157,6 @@ class Context:
         self.split, self.batch = self.protocol.split, self.protocol.batch
         self.size = self.checkpoint.generator.resolutions[-1]
         self.items = {item.id: item for item in self.dataset.items}
-        self.options: dict[str, Any] = {"device": self.device, "progress": self.progress}
-        """Of feature spaces."""
         # Word-level strategies compare each caption with 200 items, and meet every item many times: what is
         # kept covers a bank of some thousand images (0.7 and 0.3 GB at most).
         found = self.pipe.retriever
@@ -211,12 +207,12 @@ class Context:
     @cached_property
     def vgg_space(self) -> Extractor:
         """Pooled relu5_3."""
-        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), **self.options)
+        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), self.device)
 
     @cached_property
     def squeezenet_space(self) -> Extractor:
         """SqueezeNet's pooled last maps, a fortieth of VGG in time."""
-        return pooled_maps("squeezenet1_1", self.squeezenet, LEAST_SIDE, **self.options)
+        return pooled_maps("squeezenet1_1", self.squeezenet, LEAST_SIDE, self.device)
 
     @cached_property
     def remembers_others(self) -> bool:
@@ -232,12 +228,12 @@ class Context:
     @cached_property
     def reference_images(self) -> Tensor:
         """All images of the evaluated split: what distributions are compared with."""
-        return load_images(self.dataset, self.dataset.split(self.split), self.size, self.progress)
+        return load_images(self.dataset, self.dataset.split(self.split), self.size)
 
     @cached_property
     def training_images(self) -> Tensor:
         """All images of the training split."""
-        return load_images(self.dataset, self.dataset.split("train"), self.size, self.progress)
+        return load_images(self.dataset, self.dataset.split("train"), self.size)
 
 
 @lru_cache(maxsize=8)

@@ -208,7 +208,7 @@ def copy_check(
 
 @lru_cache(maxsize=2)
 def inception_extractor(
-    form: Form, weights: Path | None, side: int, *, logits: bool = False, device: str = "cpu", **options: Any
+    form: Form, weights: Path | None, side: int, *, logits: bool = False, device: str = "cpu"
 ) -> Extractor:
     """Return Inception's pooled features (n, 2048), or its class scores (n, 1008), in one form.
 
@@ -230,7 +230,7 @@ def inception_extractor(
             network = Inception2015(_fidelity(weights), antialiased=form == "c", logits=logits)
     network = network.to(device).eval()
     name = f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px"
-    return Extractor(name=name, side=side, function=network, device=device, **options)
+    return Extractor(name=name, side=side, function=network, device=device)
 
 
 class Inception2015(nn.Module):
@@ -294,7 +294,7 @@ def _fidelity(weights: Path | None) -> nn.Module:
 
 def _inception(form: Form, context: Context, *, logits: bool = False) -> Extractor:
     weights = context.protocol.inception_b if form == "b" else context.protocol.inception_a
-    return inception_extractor(form, weights, context.size, logits=logits, **context.options)
+    return inception_extractor(form, weights, context.size, logits=logits, device=context.device)
 
 
 SPACES: dict[str, Callable[[Context], Extractor]] = {

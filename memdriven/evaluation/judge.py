@@ -189,7 +189,6 @@ def train_attribute_judge(
     seed: int = 0,
     device: torch.device | str = "auto",
     resume: bool = False,
-    progress: bool = True,
 ) -> AttributeJudge:
     """Train the judge of attributes on renders alone, for `evaluate`, and measure it on the test split.
 
@@ -208,7 +207,6 @@ def train_attribute_judge(
         seed: of initialisation, order and augmentation.
         device: where to train.
         resume: go on from `out`.
-        progress: show a bar.
 
     Raises:
         EvaluationError: the items carry no attributes with two or more values.
@@ -232,7 +230,7 @@ def train_attribute_judge(
     for (name, values), column in zip(attributes.items(), labels.T, strict=True):
         seen = torch.bincount(column[column != IGNORED], minlength=len(values)).double() + 1
         judge.priors[name] = tuple(round(float(share), 6) for share in seen / seen.sum())
-    images = load_images(data, items, size, progress)
+    images = load_images(data, items, size)
     batch = min(batch, len(images))
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
@@ -257,7 +255,6 @@ def train_attribute_judge(
         facts={"identity": {"dataset": data.name, "images": len(items)}},
         batch_images=batch,
         name="train-judge",
-        show=progress,
     )
     loop.train()
     facts: dict[str, Any] = {
@@ -270,11 +267,10 @@ def train_attribute_judge(
         "device": str(device),
     }
     if tested:
-        shown, named = load_images(data, tested, size, progress), list(map(visible_record, tested))
+        shown, named = load_images(data, tested, size), list(map(visible_record, tested))
         facts["test_accuracy"] = attribute_accuracy(judge, shown, named)[1]
     judge.save(Path(out), facts)
-    if progress:
-        print(f"judge in {out}; right on {counted(len(tested), 'unseen render')}:")
-        for name, count in facts.get("test_accuracy", {}).items():
-            print(f"  {name:<14} {count['rate']:.1%} of {count['count']}")
+    print(f"judge in {out}; right on {counted(len(tested), 'unseen render')}:")
+    for name, count in facts.get("test_accuracy", {}).items():
+        print(f"  {name:<14} {count['rate']:.1%} of {count['count']}")
     return judge.eval()

@@ -70,7 +70,7 @@ def mismatched_captions(
     return torch.from_numpy(chosen)
 
 
-def r_precision(images: Tensor, captions: Tensor, mismatched: Tensor, *, progress: bool = False) -> Tensor:
+def r_precision(images: Tensor, captions: Tensor, mismatched: Tensor) -> Tensor:
     """Return which images have a larger product with their own caption than with all others, as 1 or 0 (n,).
 
     Images and captions are features (n, d), mismatched are the others' ids (n, c). A tie at the top counts
@@ -78,7 +78,7 @@ def r_precision(images: Tensor, captions: Tensor, mismatched: Tensor, *, progres
     """
     right = torch.zeros(len(mismatched))
     rows = torch.split(torch.arange(len(mismatched)), 256)
-    for ids in tqdm(rows, desc="R-precision", disable=not progress):
+    for ids in tqdm(rows, desc="R-precision"):
         candidates = torch.cat([ids[:, None], mismatched[ids]], dim=1)  # (b, 1 + c)
         scores = torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
         found, fix = "features that are no numbers", "check the pictures and the judge's weights"
@@ -128,7 +128,7 @@ def _measured(
     by_class = None not in classes and len(set(classes)) > 1
     groups = classes if by_class else [prompt.item.id for prompt in prompts]
     mismatched = mismatched_captions(groups, [prompt.caption for prompt in prompts], seed=context.seed)
-    right = r_precision(images, captions, mismatched, progress=context.progress)
+    right = r_precision(images, captions, mismatched)
     folds = fold_means(right)
     distinct = min(len(set(chosen)) for chosen in mismatched.tolist())
     others = f"{MISMATCHED} captions of other {'classes' if by_class else 'pictures'}"
@@ -169,7 +169,7 @@ def measure_retrieval(context: Context, row: Row) -> list[Measurement]:
         return item.class_name == prompt.item.class_name if of_class else has(prompt, item) == 1
 
     ranks, shares = [], []
-    for i, prompt in enumerate(tqdm(chosen, f"retrieval ({row.strategy})", disable=not context.progress)):
+    for i, prompt in enumerate(tqdm(chosen, f"retrieval ({row.strategy})")):
         asked = context.request(prompt, context.seed + i, strategy=row.strategy, k=max(depths))
         items = [bank.items[bank.index_of(each)] for each in context.pipe.retrieve(asked).ids]
         ranks.append(next((rank for rank, item in enumerate(items) if fits(prompt, item)), bank.n))

@@ -102,7 +102,7 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
             mark.unlink(missing_ok=True)
         images = np.lib.format.open_memmap(path, "r+" if drew_on else "w+", dtype=np.uint8, shape=shape)
         starts = range(len(drew_on), len(prompts), context.batch)
-        for start in tqdm(starts, f"pictures ({file})", disable=not context.progress):
+        for start in tqdm(starts, f"pictures ({file})"):
             at = slice(start, start + context.batch)
             made, references = make(at)
             images[at] = quantised(made).numpy()
@@ -138,7 +138,7 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt], seeds: ra
     require(strategy not in ("none", "oracle"), EvaluationError, wanted, lacking, fix)
     k = 1 if name == RETRIEVED else min(TRIED, context.bank.n - 1)
     side, ids = checkpoint.config.damsm.pixel_size, []
-    captions = tqdm(zip(prompts, seeds), f"references ({name})", len(prompts), disable=not context.progress)
+    captions = tqdm(zip(prompts, seeds), f"references ({name})", len(prompts))
     for prompt, seed in captions:
         found = context.pipe.retrieve(context.request(prompt, seed, strategy=strategy, k=k))
         best = 0

@@ -65,7 +65,6 @@ def evaluate(
     memory: Path | None = None,
     variant: str = "",
     budget: str = "",
-    progress: bool = True,
 ) -> Evaluation:
     """Measure a checkpoint beside its controls; append the numbers to OUT/results.jsonl.
 
@@ -89,7 +88,6 @@ def evaluate(
         out: folder for results.jsonl and generated images.
         memory: a memory bank in place of the checkpoint's own.
         variant, budget: an ablation's row and what its rows were trained with, for the record.
-        progress: show bars.
 
     Raises:
         EvaluationError: an unknown metric, control or strategy.
@@ -106,7 +104,6 @@ def evaluate(
         folder=out / f"{pipe.checkpoint.name}-{pipe.checkpoint.hash}",
         protocol=protocol,
         seed=seed,
-        progress=progress,
     )
     found = Evaluation(context, out / "results.jsonl", variant, budget)
     own = pipe.config.retrieval.strategy

@@ -73,14 +73,14 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
     return Map(_fit(principal(directions)), directions, stored=False)
 
 
-def renew_map(checkpoint: Path, *, steps: int = STEPS, progress: bool = True) -> None:
+def renew_map(checkpoint: Path, *, steps: int = STEPS) -> None:
     """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory."""
     bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / MAP
     with suppress(BankError):  # a damaged one is written again
         if read_map(bank, path).stored:
             return
     if bank.n <= LARGEST:
-        points = _fit(neighbour_embedding(item_directions(bank), steps=steps, progress=progress))
+        points = _fit(neighbour_embedding(item_directions(bank), steps=steps))
         facts = {"schema": SCHEMA, "bank": _bank_hash(bank)}
         atomic_write_bytes(path, save({"points": points.half().contiguous()}, facts))
     else:  # the page draws principal components
@@ -102,9 +102,7 @@ def principal(rows: Tensor) -> Tensor:
     return flat
 
 
-def neighbour_embedding(
-    rows: Tensor, perplexity: float = PERPLEXITY, steps: int = STEPS, *, progress: bool = False
-) -> Tensor:
+def neighbour_embedding(rows: Tensor, perplexity: float = PERPLEXITY, steps: int = STEPS) -> Tensor:
     """Return a layout (n, 2) in which near rows (n, d) stay near: t-SNE, exact, from PCA.
 
     Van der Maaten & Hinton 2008; memory and time a step grow with n^2.
@@ -114,7 +112,7 @@ def neighbour_embedding(
     y = start / start.std().clamp_min(1e-9) * 1e-2
     speed, gain = torch.zeros_like(y), torch.ones_like(y)
     rate = max(50.0, len(rows) / 12 / 4)
-    for step in trange(steps, desc="map", disable=not progress):
+    for step in trange(steps, desc="map"):
         early = step < steps // 4
         closeness = 1 / (1 + torch.cdist(y, y).square_())
         closeness.fill_diagonal_(0)

@@ -264,18 +264,14 @@ def index_folder(bank: MemoryBank) -> Path:
 
 @torch.no_grad()
 def make_keys(
-    damsm: Damsm,
-    captions: Sequence[EncodedCaption],
-    v: Callable[[int], Tensor],
-    n: int,
-    progress: bool = True,
+    damsm: Damsm, captions: Sequence[EncodedCaption], v: Callable[[int], Tensor], n: int
 ) -> dict[str, Tensor]:
     """Return int8 keys by some encoders: of captions (m, d), of n images with features v(row) (n, d)."""
     images, sentences = list[Tensor](), list[Tensor]()
-    for start in trange(0, n, IMAGE_BATCH, desc="images", disable=not progress):
+    for start in trange(0, n, IMAGE_BATCH, desc="images"):
         batch = torch.stack([*map(v, range(n)[start : start + IMAGE_BATCH])]).to(damsm.device)
         images.append(quantise_keys(damsm.heads(batch).global_))
-    for start in trange(0, len(captions), CAPTION_SHARD, desc="captions", disable=not progress):
+    for start in trange(0, len(captions), CAPTION_SHARD, desc="captions"):
         sentences.append(quantise_keys(damsm.sentences(captions[start : start + CAPTION_SHARD])))
     return {"sentence": torch.cat(sentences), "global": torch.cat(images)}
 

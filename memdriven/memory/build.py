@@ -118,7 +118,6 @@ def extract_features(
     vgg: Path | None = None,
     batch: int = 8,
     device: str = "auto",
-    progress: bool = True,
 ) -> FeatureStore:
     """Run VGG-16 over a data set once and keep relu5_3 (v) of every image.
 
@@ -171,7 +170,7 @@ def extract_features(
             before = coding
         yield from before
 
-    bar = tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item")
+    bar = tqdm(total=len(items), desc="VGG features", unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
         made_in_shards(out, plan, items, encode, FEATURE_SHARD, bar) as (folder, blobs),
@@ -223,7 +222,6 @@ def build_memory(
     split: str = "train",
     replace: bool = False,
     device: str = "auto",
-    progress: bool = True,
 ) -> MemoryBank:
     """Build the memory bank of a checkpoint.
 
@@ -252,7 +250,7 @@ def build_memory(
     if not replace:
         _spare(out, prepared.name, len(items))
     rows = [store.index_of(item.id) for item in items]
-    entries, encoded = _entries(items, vocabulary, config.text.max_words, progress)
+    entries, encoded = _entries(items, vocabulary, config.text.max_words)
 
     def thumbnail(item: Item) -> bytes:
         content = io.BytesIO()
@@ -264,14 +262,14 @@ def build_memory(
         return torch.from_numpy(store[rows[place]])
 
     plan = {"items": _pictures_hash(prepared, items), "thumbnail_size": THUMBNAIL}
-    bar = tqdm(total=len(items), desc="thumbnails", disable=not progress, unit="item")
+    bar = tqdm(total=len(items), desc="thumbnails", unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
         made_in_shards(out, plan, items, partial(pool.map, thumbnail), BANK_SHARD, bar) as (folder, pictures),
     ):
         Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures())
         table_bytes = write_items(folder / layout.ITEMS, entries)
-        keys = make_keys(damsm, encoded, v, len(items), progress)
+        keys = make_keys(damsm, encoded, v, len(items))
         (folder / layout.KEYS).write_bytes(save(keys))
         (folder / layout.FEATURES).mkdir()
         kept = ("encoder", "image_size", "cosine")
@@ -317,7 +315,7 @@ def _spare(out: Path, dataset: str, count: int) -> None:
 
 
 def _entries(
-    items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool
+    items: Sequence[Item], vocabulary: Vocabulary, max_words: int
 ) -> tuple[list[BankItem], list[EncodedCaption]]:
     """Return the bank's items and their captions, those without any known word left out."""
     entries, encoded = list[BankItem](), list[EncodedCaption]()
@@ -328,7 +326,7 @@ def _entries(
         captions, codes = zip(*known)
         entries.append(BankItem(item.id, captions, item.class_name, item.attributes))
         encoded += codes
-    for line in what_is_not_read(encoded, max_words) if progress else ():
+    for line in what_is_not_read(encoded, max_words):
         tqdm.write(line)
     return entries, encoded
 

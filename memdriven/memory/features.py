@@ -267,7 +267,7 @@ class FeatureStore(SealedFolder):
         require(item_id in self._rows, BankError, wanted, "no such id", "extract the features again")
         return self._rows[item_id]
 
-    def load_all(self, rows: Sequence[int] | None = None, *, progress: bool = True) -> tuple[Tensor, Tensor]:
+    def load_all(self, rows: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """Decode some rows, or all, in threads: levels (m, c, h, w) uint8 and scale (m, 1, 1, 1) float32.
 
         The pair is exact: `levels[i] * scale[i]` equals `store[i]`, in a quarter of its memory.
@@ -276,7 +276,7 @@ class FeatureStore(SealedFolder):
         levels, scale = torch.empty((len(rows), *self.shape), dtype=torch.uint8), torch.empty(len(rows))
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             work = pool.map(lambda row: decode_levels(self.blobs[row], self.shape), rows)
-            for place, one in enumerate(tqdm(work, "features", len(rows), disable=not progress, unit="item")):
+            for place, one in enumerate(tqdm(work, "features", len(rows), unit="item")):
                 levels[place], scale[place] = torch.from_numpy(one[0]), one[1]
         return levels, scale[:, None, None, None]
 

@@ -57,9 +57,7 @@ def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
 class Captions:
     """The captions of items that have a known word; a DataError names an item that has none of them."""
 
-    def __init__(
-        self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool = False
-    ) -> None:
+    def __init__(self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> None:
         self.items = list(items)
         self.encoded: list[EncodedCaption] = []
         self.named: list[Mapping[str, Any]] = []
@@ -75,7 +73,7 @@ class Captions:
             self.of.append(range(start, len(self.encoded)))
             wanted, found = f"a usable caption of item {item.id}", f"no known word in {item.captions!r:.80}"
             require(self.of[-1], DataError, wanted, found, "correct its captions, or drop that item")
-        for line in what_is_not_read(self.encoded, max_words) if progress else ():
+        for line in what_is_not_read(self.encoded, max_words):
             tqdm.write(line)
 
     def __len__(self) -> int:
@@ -101,10 +99,9 @@ class EmbeddedCaptions(Captions):
         attributes: Mapping[str, Sequence[str]] | None = None,
         *,
         reader: CaptionReader | None = None,
-        progress: bool = False,
     ) -> None:
         damsm, vocabulary, config, *_ = trained
-        super().__init__(items, vocabulary, config.text.max_words, progress)
+        super().__init__(items, vocabulary, config.text.max_words)
         self.device = damsm.device
         ids, lengths = vocabulary.batch(self.encoded)
         self.words = torch.empty(*ids.shape, damsm.text.lstm.hidden_size * 2, dtype=torch.float16)
@@ -112,7 +109,7 @@ class EmbeddedCaptions(Captions):
         sentences, known = [], []
         with torch.no_grad():
             chunks = torch.split(torch.arange(len(ids)), CHUNK)
-            for rows in tqdm(chunks, desc="captions", disable=not progress):
+            for rows in tqdm(chunks, desc="captions"):
                 text = damsm.text(ids[rows].to(self.device), lengths[rows].to(self.device))
                 self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
                 sentences.append(text.sentence)
@@ -159,7 +156,6 @@ class CaptionedImages(Captions):
         pictures: whether pictures are loaded, too.
         features: has the cached v of the first set's items, or of some.
         device: of the class ids.
-        progress: show bars.
 
     Raises:
         DataError: an image is unreadable, or none of an item's captions has a known word.
@@ -175,10 +171,9 @@ class CaptionedImages(Captions):
         pictures: bool,
         features: FeatureStore | None = None,
         device: torch.device | str = "cpu",
-        progress: bool = True,
     ) -> None:
         items = [item for _, chosen in sets for item in chosen]
-        super().__init__(items, vocabulary, config.text.max_words, progress)
+        super().__init__(items, vocabulary, config.text.max_words)
         none = not config.damsm.mask_same_class
         classes = [
             NO_CLASS if none or item.class_id is None else 1_000_000 * number + item.class_id
@@ -190,13 +185,13 @@ class CaptionedImages(Captions):
         """(n, 3, s, s) uint8."""
         if pictures and self.items:
             size = config.damsm.pixel_size
-            self.pictures = torch.cat([load_images(*each, size, progress) for each in sets if each[1]])
+            self.pictures = torch.cat([load_images(*each, size) for each in sets if each[1]])
         stored = {} if features is None else {name: row for row, name in enumerate(features.ids)}
         known = {i: stored[item.id] for i, item in enumerate(sets[0][1]) if item.id in stored}
         self.featured = torch.tensor(list(known), dtype=torch.long)
         """The items with features (n',)."""
         if features is not None and known:
-            self.levels, self.scale = features.load_all(list(known.values()), progress=progress)
+            self.levels, self.scale = features.load_all(list(known.values()))
 
     def key(self) -> str:
         """Return a short hash of the item ids, to recognise the same data on resuming."""

@@ -59,7 +59,6 @@ def train_damsm(
     minutes: float = 0.0,
     device: torch.device | str = "auto",
     resume: bool = False,
-    progress: bool = True,
 ) -> TrainedDamsm:
     """Train the text encoder and image heads (DAMSM) on cached features, and its pixel network if any.
 
@@ -83,7 +82,6 @@ def train_damsm(
         minutes: stop after this many minutes; 0 trains damsm.epochs epochs.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the training in OUT.
-        progress: show a bar and one line an epoch.
 
     Returns:
         The saved model, read back, in evaluation mode.
@@ -99,13 +97,13 @@ def train_damsm(
     run = RunDirectory(out, frozen, resume=resume, free=("damsm.epochs",))
     with joined_world(choose_device(device)) as world:
         # The data: what trains, what chooses the epoch, and what measures the result.
-        show, device = progress and world.is_main, world.device
+        device = world.device
         prepared = PreparedDataset.open(dataset)
         store = features_of(prepared, features)
         training, *others = split_items(prepared, store)
         vocabulary = Vocabulary.build(c for item in (*training, *others[0]) for c in item.captions)
         galleries = (gallery(items, vocabulary, config.text.max_words) for items in others)
-        options: dict[str, Any] = {"features": store, "device": device, "progress": show}
+        options: dict[str, Any] = {"features": store, "device": device}
         options["pictures"] = settings.pixel_backbone != "vgg16"
         data, held_out, test = (
             CaptionedImages([(prepared, items)], vocabulary, config, **options)
@@ -168,8 +166,7 @@ def train_damsm(
                 memory["kept"] = {**row, **more}
                 save_damsm(out, model, vocabulary, config, {**facts, "best": memory["kept"]})
             memory["best"] = max(mean, memory["best"])
-            if show:
-                tqdm.write(f"epoch {more['epoch']}, loss {row['loss']:.3f}: {as_line(found)}")
+            tqdm.write(f"epoch {more['epoch']}, loss {row['loss']:.3f}: {as_line(found)}")
             return more
 
         Loop(
@@ -185,26 +182,23 @@ def train_damsm(
             batch_images=size,
             world=world,
             name="train-damsm",
-            show=show,
         ).train()
 
         # What is kept, measured on what has chosen nothing.
         if world.is_main:
-            if show:
-                print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
-            save_measured(out, load_damsm(out, device), test, show)
+            print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
+            save_measured(out, load_damsm(out, device), test)
         world.maximum(0.0)  # the others wait for the files
     return load_damsm(out, device)
 
 
-def save_measured(out: Path, trained: TrainedDamsm, test: CaptionedImages, show: bool) -> None:
+def save_measured(out: Path, trained: TrainedDamsm, test: CaptionedImages) -> None:
     """Write encoders, with how well the captions of test pictures find them."""
     found = recall(trained.damsm, test)
     facts = {key: value for key, value in trained.facts.items() if key not in ("schema", "hash")}
     facts |= {"test_images": len(test), "test_recall": found}
     save_damsm(out, trained.damsm, trained.vocabulary, trained.config, facts)
-    if show:
-        print(f"on {counted(len(test), 'test image')}, {as_line(found)}\nencoders in {out}")
+    print(f"on {counted(len(test), 'test image')}, {as_line(found)}\nencoders in {out}")
 
 
 def as_good(found: float, best: float, count: int) -> bool:

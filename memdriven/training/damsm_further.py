@@ -89,7 +89,6 @@ def train_pixels(
     *,
     device: torch.device | str = "auto",
     resume: bool = False,
-    progress: bool = True,
 ) -> TrainedDamsm:
     """Train DAMSM's pixel network further, on pictures that need no features.
 
@@ -104,7 +103,6 @@ def train_pixels(
         settings: of the training.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the training in OUT.
-        progress: show a bar.
 
     Raises:
         ConfigError: the encoders have no pixel network of their own.
@@ -112,7 +110,7 @@ def train_pixels(
         TrainingError: `out` is taken, there are too few pictures, or a loss is not finite.
     """
     settings = settings or PixelSettings()
-    further = Further("pixels", datasets, None, damsm, Path(out), settings, device, resume, progress)
+    further = Further("pixels", datasets, None, damsm, Path(out), settings, device, resume)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     shown = [visible_record(item) for item in data.items]
     attributes = attribute_values(shown)
@@ -157,7 +155,6 @@ def train_text(
     *,
     device: torch.device | str = "auto",
     resume: bool = False,
-    progress: bool = True,
 ) -> TrainedDamsm:
     """Train DAMSM's text encoder further, on what its pixel network sees; run it after train-pixels.
 
@@ -173,17 +170,16 @@ def train_text(
         settings: of the training.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the training in OUT.
-        progress: show bars.
 
     Raises:
         BankError: the features are missing or damaged; else as `train_pixels`.
     """
     settings = settings or TextSettings()
-    further = Further("text", datasets, features, damsm, Path(out), settings, device, resume, progress)
+    further = Further("text", datasets, features, damsm, Path(out), settings, device, resume)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     attributes = attribute_values(data.named)
     labels = label_ids(data.named, attributes)
-    maps = frozen_maps(pixels, data, VIEWS, settings.seed, progress)
+    maps = frozen_maps(pixels, data, VIEWS, settings.seed)
 
     # Where captions carry records, a linear layer must read them off the caption's embeddings, which
     # keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is dropped afterwards.
@@ -224,9 +220,7 @@ def train_text(
 
 
 @torch.no_grad()
-def frozen_maps(
-    pixels: CompactBackbone, data: CaptionedImages, views: int, seed: int, progress: bool
-) -> Tensor:
+def frozen_maps(pixels: CompactBackbone, data: CaptionedImages, views: int, seed: int) -> Tensor:
     """Return a frozen pixel network's maps of the data's n pictures, each disturbed a few times.
 
     They are (views, n, 112, h, w) in float16, on the CPU.
@@ -236,7 +230,7 @@ def frozen_maps(
     rows = torch.split(torch.arange(len(data)).repeat(views), 64)
     found = [
         pixels.maps(data.disturbed(some, chance).to(device)).half().cpu()
-        for some in tqdm(rows, "maps", disable=not progress, leave=False)
+        for some in tqdm(rows, "maps", leave=False)
     ]
     maps = torch.cat(found)
     return maps.view(views, len(data), *maps.shape[1:])
@@ -256,7 +250,6 @@ class Further:
     settings: PixelSettings
     device: torch.device | str
     resume: bool
-    progress: bool
 
     def __post_init__(self) -> None:
         """Open the encoders, and the data that train and measure them."""
@@ -275,7 +268,7 @@ class Further:
         training = [(dataset, dataset.split("train")) for dataset in self.sets]
         tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
         measuring = [(self.sets[0], gallery(tested, vocabulary, config.text.max_words))]
-        options: dict[str, Any] = {"features": store, "device": model.device, "progress": self.progress}
+        options: dict[str, Any] = {"features": store, "device": model.device}
         self.data, self.gallery = (
             CaptionedImages(sets, vocabulary, config, pictures=True, **options)
             for sets in (training, measuring)
@@ -310,7 +303,6 @@ class Further:
             log_every=len(self.data) // self.settings.batch,
             batch_images=self.settings.batch,
             name=f"train-{self.kind}",
-            show=self.progress,
         ).train()
 
         # What came of it; what was known of the encoders before is kept.
@@ -321,26 +313,22 @@ class Further:
             f"{self.kind}_minutes": self.settings.minutes,
             f"{self.kind}_from": facts["hash"],
         }
-        save_measured(self.out, self.trained._replace(facts=kept), self.gallery, self.progress)
+        save_measured(self.out, self.trained._replace(facts=kept), self.gallery)
         if head is not None:
             items = self.sets[0].split("train")
-            reader = fit_reader(items, self.trained, head.attributes, progress=self.progress)
+            reader = fit_reader(items, self.trained, head.attributes)
             save_attributes(self.out, Attributes(head, reader), model.hash())
         return load_damsm(self.out, model.device)
 
 
 def fit_reader(
-    items: Sequence[Item],
-    trained: TrainedDamsm,
-    attributes: Mapping[str, Sequence[str]],
-    *,
-    progress: bool = True,
+    items: Sequence[Item], trained: TrainedDamsm, attributes: Mapping[str, Sequence[str]]
 ) -> CaptionReader | None:
     """Return a reader of what training images' captions name of the attributes, by their word embeddings.
 
     There is none where no caption records what it names. The encoders stand still.
     """
-    captions = EmbeddedCaptions(items, trained, attributes, progress=progress)
+    captions = EmbeddedCaptions(items, trained, attributes)
     labels = captions.labels
     assert labels is not None
     if bool((labels == IGNORED).all()):
@@ -364,6 +352,5 @@ def fit_reader(
         schedule=lambda part, step: min(1.0, (step + 1) / 50) * (1 - part),
         name="caption reader",
         batch_images=READER_BATCH,
-        show=progress,
     ).train()
     return reader.eval().requires_grad_(False)

@@ -111,7 +111,6 @@ class GanData:
         config: Config,
         *,
         extra: Sequence[Path] = (),
-        progress: bool = True,
     ) -> None:
         self.config, self.device = config, trained.damsm.device
         sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
@@ -131,10 +130,10 @@ class GanData:
         """Side in px of the squares on which the last stage learns, in px of the stage before."""
         asked = 2 * self.size if zoom else max(self.size, round(self.size * crop))
         side = min(asked, least)
-        if asked > side and not zoom and progress:
+        if asked > side and not zoom:
             room = f"{side - self.size} px of room for crops"
             print(f"train.crop wants {asked} px, the pictures are {side} px: {room}")
-        images = [load_images(*of, side, progress) for of in zip(sets, splits)]
+        images = [load_images(*of, side) for of in zip(sets, splits)]
         self.images = torch.cat(images) if extra else images[0]
 
         # Features, and whose each image is painted from: its own, those of a named memory, or none.
@@ -151,7 +150,7 @@ class GanData:
         self.painted_from = torch.tensor([first.get(name, i) for i, name in enumerate(needed)])
         """(n,) the image whose features each image is painted from to begin with."""
         self.named_memories = {item.id: item for item in self.items[: self.featured]}
-        self.features, self.feature_scale = store.load_all(progress=progress)
+        self.features, self.feature_scale = store.load_all()
         if self.device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
             self.images, self.features = self.images.to(self.device), self.features.to(self.device)
 
@@ -168,7 +167,7 @@ class GanData:
         self.class_ids = None if None in classes else torch.tensor(classes)
         reader = reader_of(trained.attributes) if config.generator.attribute_dim else None
         named = trained.attributes.values if trained.attributes and config.loss.attribute_weight else None
-        self.captions = EmbeddedCaptions(self.items, trained, named, reader=reader, progress=progress)
+        self.captions = EmbeddedCaptions(self.items, trained, named, reader=reader)
         self.asked = (
             None if reader is None else label_ids([*map(self.asked_of, self.items)], reader.attributes)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
 import torch
@@ -148,7 +148,10 @@ class Chance:
 
 @contextmanager
 def joined_world(device: torch.device) -> Iterator[World]:
-    """Join the group that torchrun describes in the environment, and leave it; alone without one."""
+    """Join the group that torchrun describes in the environment, and leave it; alone without one.
+
+    Until then all processes but the first print nothing.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=device)
@@ -158,8 +161,14 @@ def joined_world(device: torch.device) -> Iterator[World]:
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    world = World(rank=distributed.get_rank(), size=size, device=device)
     try:
-        yield World(rank=distributed.get_rank(), size=size, device=device)
+        with ExitStack() as stack:
+            if not world.is_main:  # one process speaks for all
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(redirect_stdout(nowhere))
+                stack.enter_context(redirect_stderr(nowhere))
+            yield world
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()

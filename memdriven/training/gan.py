@@ -54,7 +54,6 @@ def train_gan(
     dry_run: bool = False,
     vgg: Path | None = None,
     squeezenet: Path | None = None,
-    progress: bool = True,
 ) -> Path:
     """Train the generator against its discriminators; leave a checkpoint in OUT/checkpoint.
 
@@ -82,7 +81,6 @@ def train_gan(
         vgg: VGG-16 weight file, where damsm.pixel_backbone is vgg16; else $MEMDRIVEN_VGG16 or a download.
         squeezenet: SqueezeNet 1.1 weight file, where discriminator.projected is on, or
             loss.perceptual_weight above 0; else $MEMDRIVEN_SQUEEZENET or a download.
-        progress: show a bar and what is happening.
 
     Returns:
         The run directory.
@@ -94,7 +92,7 @@ def train_gan(
         CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
     with joined_world(choose_device(device)) as world:
-        show, train = progress and world.is_main, config.train
+        train = config.train
         wanted = f"a train.batch_size that {world.size} processes can share evenly"
         fix = "choose a multiple of the number of processes"
         require(train.batch_size % world.size == 0, TrainingError, wanted, train.batch_size, fix)
@@ -114,11 +112,10 @@ def train_gan(
             require(begun or not freezes, TrainingError, wanted, found, fix)
         teachers = Teachers.load(config, trained, vgg, squeezenet)
         trainer = GanTrainer(config, teachers, world)
-        data = GanData(dataset, features, trained, config, extra=extra, progress=show)
+        data = GanData(dataset, features, trained, config, extra=extra)
         if run is None:
             lines = _dry_run(trainer, data)  # every process: gradients are averaged
-            if world.is_main:
-                print(lines)
+            print(lines)
             return out
         facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
         if start_from is not None and not run.resumes:
@@ -143,7 +140,7 @@ def train_gan(
             }
             networks = (trained.vocabulary, trained.damsm, trainer.ema)
             dropped = save_checkpoint(out / "checkpoint", config, *networks, made, trained.attributes)
-            for line in dropped if show else ():
+            for line in dropped:
                 print(f"not kept in {out / 'checkpoint'}: {line}")
 
         Loop(
@@ -161,7 +158,6 @@ def train_gan(
             batch_images=train.batch_size,
             compiles=train.compile,
             world=world,
-            show=show,
         ).train()
     return out
 

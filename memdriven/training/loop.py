@@ -140,7 +140,7 @@ class Loop:
         batch_images: images a step, over all processes.
         compiles: whether the first step of a start is spent compiling, and is not counted.
         world: the processes that train together.
-        name, show: of the progress bar, and whether there is one.
+        name: of the progress bar.
     """
 
     trainer: Trainer
@@ -160,7 +160,6 @@ class Loop:
     compiles: bool = False
     world: World = field(default_factory=World)
     name: str = "train"
-    show: bool = True
 
     step: int = field(default=0, init=False)
     """Steps done."""
@@ -198,11 +197,11 @@ class Loop:
         require(together, TrainingError, f"one process for {self.name}", found, fix)
         self._resume()
         run, number = self.run if self.world.is_main else None, 0
-        bar = tqdm(total=1, initial=min(self.part, 1), desc=self.name, disable=not self.show, bar_format=BAR)
-        with _noted_signals(self.run is not None, self.show) as signals, bar:
+        bar = tqdm(total=1, initial=min(self.part, 1), desc=self.name, bar_format=BAR)
+        with _noted_signals(self.run is not None, self.world.is_main) as signals, bar:
             if run is not None:
                 if run.asked and not run.resumes:
-                    self._tell(f"nothing to go on with in {run.path}: begun anew")
+                    tqdm.write(f"nothing to go on with in {run.path}: begun anew")
                 run.begin(self.step)
                 if self._saved is None:
                     self._save(run)  # so that whatever happens, there is a state to go on from
@@ -210,7 +209,7 @@ class Loop:
             began = logged = saved = time.perf_counter()
             due = FIRST_SAMPLE
             if compiles and not stop:
-                self._tell("compiling, a minute or two, before the budget begins")
+                tqdm.write("compiling, a minute or two, before the budget begins")
             while not stop:
                 # One step, at the learning rates of its place in the budget.
                 factor = self.schedule(self.part, self.step)
@@ -224,7 +223,7 @@ class Loop:
                 # Time, as all processes see it; a first step that compiles is not counted.
                 now = time.perf_counter()
                 if compiles:
-                    self._tell(f"compiled in {now - began:.0f} s, which the budget does not count")
+                    tqdm.write(f"compiled in {now - began:.0f} s, which the budget does not count")
                     began, logged, compiles = now, now, False
                 spent, due_to_save = before + now - began, now - saved >= 60 * self.save_minutes
                 self.seconds, signalled, save = self.world.maximum(spent, sum(signals), due_to_save)
@@ -240,7 +239,7 @@ class Loop:
                 if self.samples is not None and run is not None and wanted:
                     path = run.save_grid(self.step, *self.samples.draw())
                     if due == FIRST_SAMPLE:
-                        self._tell(f"samples: {path}; README.md beside it says what the rows are")
+                        tqdm.write(f"samples: {path}; README.md beside it says what the rows are")
                     due = now - began + NEXT_SAMPLE
                 if save or stop or (self.save_every and self.step % self.save_every == 0):
                     broken = first_broken(self.trainer.modules)
@@ -308,13 +307,9 @@ class Loop:
         found = f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}"
         raise TrainingError(f"finite {what}", found, f"lower the learning rate; {kept}")
 
-    def _tell(self, line: str) -> None:
-        if self.show:
-            tqdm.write(line)
-
 
 @contextmanager
-def _noted_signals(active: bool, show: bool) -> Iterator[list[int]]:
+def _noted_signals(active: bool, tells: bool) -> Iterator[list[int]]:
     """Note Ctrl-C or SIGTERM, so that a step is ended and saved; a second one stops at once."""
     noted: list[int] = []
 
@@ -322,7 +317,7 @@ def _noted_signals(active: bool, show: bool) -> Iterator[list[int]]:
         if noted:
             raise KeyboardInterrupt
         noted.append(number)
-        if show:
+        if tells:
             os.write(2, b"\nstopping after this step, to save; once more stops at once\n")
 
     with signals_handled(note, *((signal.SIGINT, signal.SIGTERM) if active else ())):

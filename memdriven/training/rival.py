@@ -108,7 +108,6 @@ def train_rival(
     extra: Sequence[Path] = (),
     device: torch.device | str = "auto",
     resume: bool = False,
-    progress: bool = True,
 ) -> Path:
     """Train a GAN without a memory on the same pictures and captions: the rival.
 
@@ -123,7 +122,6 @@ def train_rival(
         extra: more prepared data sets, whose training images it learns from, too.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the run in OUT.
-        progress: show bars.
 
     Returns:
         The file.
@@ -139,8 +137,8 @@ def train_rival(
     wanted, found = f"pictures of {settings.size} px or more, as the rival makes", f"smaller ones in {small}"
     require(not small, TrainingError, wanted, found, "lower the size")
     items = [item for s in sets for item in s.split("train")]
-    captions = EmbeddedCaptions(items, trained, progress=progress)
-    images = torch.cat([load_images(s, s.split("train"), settings.size, progress) for s in sets])
+    captions = EmbeddedCaptions(items, trained)
+    images = torch.cat([load_images(s, s.split("train"), settings.size) for s in sets])
 
     def batch(step: int) -> RivalBatch:
         """Draw images evenly, one caption of each, half of them mirrored."""
@@ -181,6 +179,5 @@ def train_rival(
         finish=finish,
         batch_images=settings.batch_size,
         name="rival",
-        show=progress,
     ).train()
     return out / RIVAL

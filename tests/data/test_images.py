@@ -395,35 +395,35 @@ def _cached(dataset: PreparedDataset) -> list[Path]:
 
 def test_images_come_in_the_items_order(dataset: PreparedDataset) -> None:
     items = dataset.items[::-1]
-    images = load_images(dataset, items, 32, progress=False)
+    images = load_images(dataset, items, 32)
     wanted = torch.stack([to_bytes(centre_square(dataset.load_image(i), 32)) for i in items])
     assert images.dtype == torch.uint8
     assert torch.equal(images, wanted)
 
 
 def test_the_second_call_decodes_nothing(dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load_images(dataset, dataset.items, 32, progress=False)
+    first = load_images(dataset, dataset.items, 32)
     monkeypatch.setattr(prepared, "read_image", None)
-    assert torch.equal(load_images(dataset, dataset.items, 32, progress=False), first)
+    assert torch.equal(load_images(dataset, dataset.items, 32), first)
     first[0] = 0  # a caller may write to the tensor without touching the file
-    assert load_images(dataset, dataset.items, 32, progress=False)[0].any()
+    assert load_images(dataset, dataset.items, 32)[0].any()
 
 
 def test_sizes_selections_and_new_files_have_their_own_cache(dataset: PreparedDataset) -> None:
-    load_images(dataset, dataset.items, 32, progress=False)
-    load_images(dataset, dataset.items, 16, progress=False)
-    load_images(dataset, dataset.items[:3], 32, progress=False)
+    load_images(dataset, dataset.items, 32)
+    load_images(dataset, dataset.items, 16)
+    load_images(dataset, dataset.items[:3], 32)
     assert len(_cached(dataset)) == 3
     os.utime(dataset.image_path(dataset.items[0]), ns=(1, 1))
-    load_images(dataset, dataset.items[:3], 32, progress=False)
+    load_images(dataset, dataset.items[:3], 32)
     assert len(_cached(dataset)) == 4
 
 
 def test_a_truncated_cache_is_made_anew(dataset: PreparedDataset) -> None:
-    first = load_images(dataset, dataset.items, 32, progress=False).clone()
+    first = load_images(dataset, dataset.items, 32).clone()
     (path,) = _cached(dataset)
     path.write_bytes(path.read_bytes()[:500])
-    assert torch.equal(load_images(dataset, dataset.items, 32, progress=False), first)
+    assert torch.equal(load_images(dataset, dataset.items, 32), first)
 
 
 def test_without_room_for_a_cache_the_images_stay_in_memory(
@@ -433,7 +433,7 @@ def test_without_room_for_a_cache_the_images_stay_in_memory(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    images = load_images(dataset, dataset.items, 32, progress=False)
+    images = load_images(dataset, dataset.items, 32)
     assert images.shape == (7, 3, 32, 32)
     assert _cached(dataset) == []
 
@@ -441,5 +441,5 @@ def test_without_room_for_a_cache_the_images_stay_in_memory(
 def test_an_unreadable_image_is_named_and_leaves_no_cache(dataset: PreparedDataset) -> None:
     dataset.image_path(dataset.items[3]).write_bytes(b"RIFF")
     with pytest.raises(DataError, match=dataset.items[3].id):
-        load_images(dataset, dataset.items, 32, progress=False)
+        load_images(dataset, dataset.items, 32)
     assert _cached(dataset) == []

@@ -114,7 +114,7 @@ def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = to_tensor(centre_square(data.load_image(item), 256))
         blobs.append(encode_v(FakeVgg()(image[None])[0].numpy()))
     write_store(features, [item.id for item in items], blobs, (512, 16, 16), {"encoder": FakeVgg.hash})
-    build_memory(folder, squares, features, device="cpu", progress=False)
+    build_memory(folder, squares, features, device="cpu")
     return folder
 
 
@@ -122,9 +122,7 @@ def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judge_folder(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A judge of the squares, trained for a moment."""
     folder = tmp_path_factory.mktemp("judges") / "judge"
-    train_attribute_judge(
-        squares, folder, minutes=0, size=32, steps=40, batch=16, learning_rate=5e-3, progress=False
-    )
+    train_attribute_judge(squares, folder, minutes=0, size=32, steps=40, batch=16, learning_rate=5e-3)
     return folder
 
 

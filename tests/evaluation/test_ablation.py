@@ -94,7 +94,6 @@ def options(world: Path, out: Path, squeezenet: Path, **changes: object) -> dict
             controls=("real",),
             squeezenet=squeezenet,
         ),
-        "progress": False,
         **changes,
     }
 

@@ -26,7 +26,7 @@ from memdriven.evaluation.judge import (
 
 def train(dataset: Path, out: Path, **options: Any) -> AttributeJudge:
     options = {"minutes": 0, "size": 32, "steps": 60, "batch": 16, "learning_rate": 5e-3, **options}
-    return train_attribute_judge(dataset, out, progress=False, **options)
+    return train_attribute_judge(dataset, out, **options)
 
 
 def test_learns_colours_of_parts_from_renders_alone(squares: Path, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_learns_colours_of_parts_from_renders_alone(squares: Path, tmp_path: Pat
     assert list(judge.attributes) == ["head", "tail"], "an attribute of one value cannot be judged"
     data = PreparedDataset.open(squares)
     items = data.split("test")
-    images = load_images(data, items, 64, progress=False)
+    images = load_images(data, items, 64)
     named = [item.caption_attributes[1] for item in items]
     rates, counts = attribute_accuracy(load_judge(tmp_path / "judge"), images, named)
     assert sum(count["count"] for count in counts.values()) == 32

@@ -129,5 +129,4 @@ def _context(classes: int, named: dict[str, str]) -> Any:
         request=lambda prompt, seed, **fields: None,
         split="test",
         seed=0,
-        progress=False,
     )

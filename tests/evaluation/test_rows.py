@@ -46,12 +46,7 @@ def material(checkpoint: Path, squares: Path, folder: Path, n: int = 6) -> Conte
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
     data = PreparedDataset.open(squares)
     return Context(
-        pipe=pipe,
-        dataset=data,
-        prompts=choose_prompts(data, "test", n),
-        seed=3,
-        folder=folder / "model",
-        progress=False,
+        pipe=pipe, dataset=data, prompts=choose_prompts(data, "test", n), seed=3, folder=folder / "model"
     )
 
 
@@ -156,7 +151,6 @@ def test_it_is_asked_for_like_a_control(
         squares,
         Protocol(metrics=("attributes", "diversity_seed"), n=6, controls=(BEST,), judge=judge_folder),
         out=tmp_path,
-        progress=False,
     )
     shown = {(r.metric, r.row) for r in found.results}
     assert ("asked_colours", BEST) in shown

@@ -32,7 +32,7 @@ def files(judge_folder: Path, squeezenet_file: Path) -> Protocol:
 def run(checkpoint: Path, dataset: Path, out: Path, files: Protocol, **options: object) -> Evaluation:
     asked = {name: options.pop(name) for name in vars(files) if name in options}
     protocol = replace(files, **{"n": N, **asked})  # type: ignore[arg-type]
-    return evaluate(checkpoint, dataset, protocol, out=out, progress=False, **options)  # type: ignore[arg-type]
+    return evaluate(checkpoint, dataset, protocol, out=out, **options)  # type: ignore[arg-type]
 
 
 def values(found: Evaluation, metric: str) -> dict[str, float]:
@@ -237,7 +237,7 @@ def test_rows_of_other_strategies_and_of_another_memory(
     config = replace(config, text=replace(config.text, max_words=4))
     save_damsm(tmp_path / "encoders", damsm, vocabulary, config, {})
     memory, features = tmp_path / "memory", checkpoint.parent / "features"
-    build_memory(tmp_path / "encoders", squares, features, out=memory, device="cpu", progress=False)
+    build_memory(tmp_path / "encoders", squares, features, out=memory, device="cpu")
     other = run(checkpoint, squares, tmp_path / "a", Protocol(), memory=memory, **options)
     assert {r.memory for r in other.results} & {r.memory for r in found.results} == set()
     assert len(other.results) == 2, "measured again, for the bank is another"

@@ -44,7 +44,7 @@ def test_map_is_stored_for_its_bank_alone(
     plain = read_map(pipe.bank, path)
     assert not plain.stored
     assert plain.points.abs().max() == pytest.approx(1.0)
-    renew_map(folder, steps=20, progress=False)
+    renew_map(folder, steps=20)
     drawn = read_map(pipe.bank, path)
     assert drawn.stored
     assert drawn.points.shape == (pipe.bank.n, 2)
@@ -57,12 +57,12 @@ def test_map_is_stored_for_its_bank_alone(
     exchanged = save({"points": torch.zeros(3, 2)}, {"schema": memory_map.SCHEMA, "bank": "0" * 16})
     for stale in (content[:-4], exchanged):
         path.write_bytes(stale)
-        renew_map(folder, steps=20, progress=False)
+        renew_map(folder, steps=20)
         assert torch.equal(read_map(pipe.bank, path).points, drawn.points)
     path.write_bytes(exchanged)
     assert torch.equal(read_map(pipe.bank, path).points, plain.points), "of another memory: drawn anew"
     monkeypatch.setattr(memory_map, "LARGEST", 2)
-    renew_map(folder, progress=False)
+    renew_map(folder)
     assert not path.exists()
     load_checkpoint(folder)
 

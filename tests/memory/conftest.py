@@ -52,5 +52,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     vocabulary = Vocabulary.build(caption for item in items for caption in item.captions)
     data, features, encoders = folder / "data", folder / "features", folder / "encoders"
     damsm = make_damsm(vocabulary, encoders)
-    bank = build_memory(encoders, data, features, out=folder / "bank", device="cpu", progress=False)
+    bank = build_memory(encoders, data, features, out=folder / "bank", device="cpu")
     return World(items, data, features, encoders, vocabulary, damsm, bank)

@@ -69,7 +69,7 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Album:
 
 def extract(album: Album, out: Path, network: SmallNetwork | None = None) -> FeatureStore:
     album.network = network or SmallNetwork()
-    return build.extract_features(album.path, out, batch=2, device="cpu", progress=False)
+    return build.extract_features(album.path, out, batch=2, device="cpu")
 
 
 def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_features_of_other_pictures_are_refused(album: Album, tmp_path: Path) ->
 
 def make(world: World, out: Path, **settings: object) -> MemoryBank:
     given = {"checkpoint": world.encoders, "dataset": world.dataset, "features": world.features}
-    return build.build_memory(**{**given, "out": out, "device": "cpu", "progress": False, **settings})
+    return build.build_memory(**{**given, "out": out, "device": "cpu", **settings})
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -150,12 +150,12 @@ def stored(tmp_path: Path) -> Path:
 
 def test_load_all_is_exactly_the_items(stored: Path) -> None:
     store = FeatureStore(stored)
-    levels, scale = store.load_all(progress=False)
+    levels, scale = store.load_all()
     assert levels.dtype == torch.uint8
     assert levels.shape == (3, 4, 2, 2)
     for row in range(3):
         assert torch.equal(levels[row] * scale[row], torch.from_numpy(store[row]))
-    some, factors = store.load_all([1, 2, 1], progress=False)
+    some, factors = store.load_all([1, 2, 1])
     assert torch.equal(some, levels[[1, 2, 1]])
     assert torch.equal(factors, scale[[1, 2, 1]])
 

@@ -68,15 +68,13 @@ def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
 
 def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> Path:
     """Train on the small world; return the run directory."""
-    return train_gan(
-        world / "data", world / "features", world / "damsm", out, config, progress=False, **options
-    )
+    return train_gan(world / "data", world / "features", world / "damsm", out, config, **options)
 
 
 def data(world: Path, config: Config = CONFIG, damsm: Path | None = None, **options: object) -> GanData:
     """Return the training data of the small world, with its own encoders or others."""
     trained = load_damsm(damsm or world / "damsm")
-    return GanData(world / "data", world / "features", trained, config, progress=False, **options)
+    return GanData(world / "data", world / "features", trained, config, **options)
 
 
 def facing(source: GanData) -> GanData:

@@ -39,9 +39,7 @@ def taught(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoders whose pixel network has learnt to name colours."""
     out = tmp_path_factory.mktemp("taught") / "damsm"
     with steady_clock():
-        train_pixels(
-            [world / "data"], world / "damsm", out, PixelSettings(minutes=0.1, batch=12), progress=False
-        )
+        train_pixels([world / "data"], world / "damsm", out, PixelSettings(minutes=0.1, batch=12))
     return out
 
 
@@ -245,7 +243,5 @@ def test_further_training_goes_on_with_the_head(
         return load(self, state, **options)
 
     monkeypatch.setattr(AttributeHead, "load_state_dict", watched)
-    train_pixels(
-        [world / "data"], taught, tmp_path / "out", PixelSettings(minutes=0.01, batch=12), progress=False
-    )
+    train_pixels([world / "data"], taught, tmp_path / "out", PixelSettings(minutes=0.01, batch=12))
     assert any(torch.equal(state["bias"], known(taught).head.bias) for state in taken)

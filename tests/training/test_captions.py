@@ -40,12 +40,7 @@ def test_recall_counts_a_tie_as_a_miss(world: Path) -> None:
     dataset = PreparedDataset.open(world / "set")
     store = FeatureStore(world / "features")
     data = CaptionedImages(
-        [(dataset, dataset.split("test"))],
-        trained.vocabulary,
-        trained.config,
-        pictures=True,
-        features=store,
-        progress=False,
+        [(dataset, dataset.split("test"))], trained.vocabulary, trained.config, pictures=True, features=store
     )
     with torch.no_grad():
         for parameter in trained.damsm.heads.project.global_.parameters():
@@ -61,7 +56,7 @@ def test_data_sets_do_not_share_classes(world: Path) -> None:
     vocabulary = load_damsm(world / "damsm").vocabulary
     dataset = PreparedDataset.open(world / "set")
     sets = [(dataset, dataset.split("train"))] * 2
-    twice = CaptionedImages(sets, vocabulary, damsm_config(), pictures=True, progress=False)
+    twice = CaptionedImages(sets, vocabulary, damsm_config(), pictures=True)
     assert len(twice) == 48
     first, second = twice.class_ids.chunk(2)
     assert not set(first.tolist()) & set(second.tolist())

@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(world: Path, out: Path, config: Config, **options: Any) -> TrainedDamsm:
-    return train_damsm(world / "set", world / "features", out, config, progress=False, **options)
+    return train_damsm(world / "set", world / "features", out, config, **options)
 
 
 @pytest.fixture(scope="module")
@@ -231,5 +231,5 @@ def test_an_image_of_unknown_words_measures_nothing(world: Path, tmp_path: Path)
     identifier = without_known_words(world, tmp_path / "set", -1)
     assert identifier.startswith("test")
     out = tmp_path / "out"
-    trained = train_damsm(tmp_path / "set", world / "features", out, damsm_config(epochs=1), progress=False)
+    trained = train_damsm(tmp_path / "set", world / "features", out, damsm_config(epochs=1))
     assert trained.facts["test_images"] == 5

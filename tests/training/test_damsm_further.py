@@ -50,7 +50,7 @@ def _pixels(
     world: Path, out: Path, minutes: float = 0.1, batch: int = 8, damsm: Path | None = None, **options: Any
 ) -> TrainedDamsm:
     settings = PixelSettings(minutes=minutes, batch=batch)
-    return train_pixels([world / "set"], damsm or world / "damsm", out, settings, progress=False, **options)
+    return train_pixels([world / "set"], damsm or world / "damsm", out, settings, **options)
 
 
 def _text(
@@ -58,7 +58,7 @@ def _text(
 ) -> TrainedDamsm:
     sets, settings = [world / "set"], TextSettings(minutes=minutes, batch=batch)
     encoders = damsm or world / "damsm"
-    return train_text(sets, world / "features", encoders, out, settings, progress=False, **options)
+    return train_text(sets, world / "features", encoders, out, settings, **options)
 
 
 def _changed(old: TrainedDamsm, new: TrainedDamsm) -> set[str]:
@@ -82,14 +82,14 @@ def test_frozen_maps_are_the_networks_own() -> None:
         def __init__(self) -> None:
             self.items, self.pictures = [None] * 3, pictures  # type: ignore[list-item]
 
-    maps = frozen_maps(pixels, Pictures(), views=2, seed=0, progress=False)
+    maps = frozen_maps(pixels, Pictures(), views=2, seed=0)
     assert maps.shape == (2, 3, 112, 8, 8)
     assert not torch.equal(maps[0], maps[1]), "two views of each picture"
     with torch.no_grad():
         plain = pixels.maps(pictures / 255).mean((2, 3))
     for view in maps.float():
         assert torch.cdist(view.mean((2, 3)), plain).argmin(1).tolist() == [0, 1, 2]
-    assert torch.equal(maps, frozen_maps(pixels, Pictures(), views=2, seed=0, progress=False))
+    assert torch.equal(maps, frozen_maps(pixels, Pictures(), views=2, seed=0))
 
 
 def test_only_the_pixel_network_learns(world: Path, seeing: Path) -> None:

@@ -92,7 +92,7 @@ def main(root: Path, out: Path) -> None:
 def encoders(root: Path, out: Path) -> dict[str, torch.Tensor]:
     """Train encoders with a pixel network for a few steps; return the trained state."""
     config = replace(CONFIG, damsm=replace(CONFIG.damsm, batch_size=8, epochs=EPOCHS, learning_rate=RATE))
-    train_damsm(root / "data", root / "features", out, config, progress=False)
+    train_damsm(root / "data", root / "features", out, config)
     return load_file(out / "state.safetensors")
 
 
@@ -119,14 +119,16 @@ def made(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             command,
             env={**here, "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)},
             cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)
     ]
-    for run in runs:
-        _, told = run.communicate(timeout=500)
+    for rank, run in enumerate(runs):
+        printed, told = run.communicate(timeout=500)
         assert run.returncode == 0, told
+        assert ("encoders in" in printed) is (rank == 0), "one process speaks for all"
     return out
 
 

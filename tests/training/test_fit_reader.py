@@ -29,7 +29,7 @@ def test_it_reads_what_is_named(world: Path) -> None:
     weights = trained.damsm.hash()
     data = PreparedDataset.open(world / "data")
     items = [silenced(item) for item in data.split("train")]
-    reader = fit_reader(items, trained, VALUES, progress=False)
+    reader = fit_reader(items, trained, VALUES)
     assert trained.damsm.hash() == weights
     assert reader is not None
     assert not any(p.requires_grad for p in reader.parameters())
@@ -47,7 +47,7 @@ def test_it_reads_what_is_named(world: Path) -> None:
             else:
                 assert found.sum() < 0.5
     assert seen == {"blue", "green", "red", None}
-    again = fit_reader(items, trained, VALUES, progress=False)
+    again = fit_reader(items, trained, VALUES)
     assert again is not None
     assert torch.equal(again.weight, reader.weight)
 
@@ -56,4 +56,4 @@ def test_captions_without_records_teach_nothing(world: Path) -> None:
     trained = load_damsm(world / "damsm")
     items = PreparedDataset.open(world / "data").split("train")
     silent = [dataclasses.replace(item, caption_attributes=[]) for item in items]
-    assert fit_reader(silent, trained, VALUES, progress=False) is None
+    assert fit_reader(silent, trained, VALUES) is None

@@ -290,7 +290,7 @@ def test_a_checkpoint_lends_its_encoders(world: Path, whole: Path, tmp_path: Pat
     assert lent.damsm.hash() == own.damsm.hash() == lent.facts["hash"]
     assert lent.vocabulary.to_json() == own.vocabulary.to_json()
     settings, folders = train_settings(steps=0), (world / "data", world / "features", made)
-    again = train_gan(*folders, tmp_path / "again", settings, progress=False)
+    again = train_gan(*folders, tmp_path / "again", settings)
     assert load_checkpoint(again / "checkpoint").facts["damsm"] == lent.facts["hash"]
     told = json.loads((made / "config.json").read_text())
     told["facts"]["damsm"] = "0" * 16

@@ -58,7 +58,7 @@ def train(
 ) -> Loop:
     """Train into a folder."""
     run = RunDirectory(out, settings or {"a": {"b": 1, "free": steps}}, resume=resume, free=("a.free",))
-    options = {"log_every": 2, "draw": lambda step: float(step % 3), "show": False, **options}
+    options = {"log_every": 2, "draw": lambda step: float(step % 3), **options}
     loop = Loop(trainer=trainer or OneWeight(), steps=steps, run=run, **options)
     loop.train()
     return loop
@@ -146,14 +146,14 @@ def test_a_first_step_that_compiles_is_not_counted(
                     clock.perf_counter()
             return super().step(batch, step)
 
-    loop = train(tmp_path, 10**6, trainer=Compiled(), minutes=5.5 / 60, compiles=True, show=True)
+    loop = train(tmp_path, 10**6, trainer=Compiled(), minutes=5.5 / 60, compiles=True)
     assert loop.step == 7
     assert loop.seconds == 6
     assert "compiled in 101 s" in capsys.readouterr().out
 
 
 def test_what_is_left_is_told_in_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(tmp_path, 10**6, minutes=20 / 60, show=True)
+    train(tmp_path, 10**6, minutes=20 / 60)
     told = capsys.readouterr().err
     assert "of 0.333333 min" in told
     assert "1000000" not in told
@@ -249,7 +249,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_state_there_is(tmp_path: P
         train(tmp_path / "good", 20, resume=True, **bad)
     assert (tmp_path / "good/state.safetensors").read_bytes() == good
     with pytest.raises(TrainingError, match="no state has been saved"):
-        Loop(trainer=OneWeight(), steps=9, log_every=2, show=False, **bad).train()
+        Loop(trainer=OneWeight(), steps=9, log_every=2, **bad).train()
 
 
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_folder_that_holds_a_training_is_not_written_over(tmp_path: Path) -> N
 
 
 def test_resuming_nothing_begins_anew_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(tmp_path / "rr", 2, resume=True, show=True)
+    train(tmp_path / "rr", 2, resume=True)
     assert "nothing to go on with in" in capsys.readouterr().out
     assert rows(tmp_path / "rr")[-1]["step"] == 2
 

@@ -22,20 +22,20 @@ def small(steps: int) -> RivalSettings:
 
 def test_a_stopped_run_goes_on_to_the_same_bits(world: Path, tmp_path: Path) -> None:
     sets = (world / "data", world / "damsm")
-    whole = train_rival(*sets, tmp_path / "whole", small(3), progress=False)
-    train_rival(*sets, tmp_path / "parts", small(1), progress=False)
+    whole = train_rival(*sets, tmp_path / "whole", small(3))
+    train_rival(*sets, tmp_path / "parts", small(1))
     torch.manual_seed(7)
-    parts = train_rival(*sets, tmp_path / "parts", small(3), resume=True, progress=False)
+    parts = train_rival(*sets, tmp_path / "parts", small(3), resume=True)
     first, second = read_weights(whole), read_weights(parts)
     assert all(torch.equal(first[name], second[name]) for name in first | second)
     with pytest.raises(TrainingError, match=r"batch_size = 5, not 4"):
         other = RivalSettings(width=4, size=16, batch_size=5, steps=3)
-        train_rival(*sets, tmp_path / "parts", other, resume=True, progress=False)
+        train_rival(*sets, tmp_path / "parts", other, resume=True)
 
 
 def test_larger_pictures_than_the_data_has_are_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="pictures of 512 px or more"):
-        train_rival(world / "data", world / "damsm", tmp_path, RivalSettings(size=512), progress=False)
+        train_rival(world / "data", world / "damsm", tmp_path, RivalSettings(size=512))
 
 
 def test_d_learns_which_caption_is_the_right_one() -> None:
@@ -58,7 +58,7 @@ def test_d_learns_which_caption_is_the_right_one() -> None:
 def test_it_opens_beside_a_checkpoint_and_damage_is_found(world: Path, tmp_path: Path) -> None:
     made = run(world, tmp_path / "run", train_settings(steps=1)) / "checkpoint"
     assert load_rival(load_checkpoint(made)) is None
-    file = train_rival(world / "data", world / "damsm", tmp_path / "rival", small(1), progress=False)
+    file = train_rival(world / "data", world / "damsm", tmp_path / "rival", small(1))
     shutil.copy(file, made / RIVAL)
     record_files(made)
     checkpoint = load_checkpoint(made)
