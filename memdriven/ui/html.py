@@ -231,11 +231,6 @@ def section(kind: str, title: str) -> gr.HTML:
     return panel(part("section", kind, title))
 
 
-def pressing(name: str) -> str:
-    """Return JavaScript that presses the link in a panel, as soon as it is there."""
-    return f"() => setTimeout(() => document.querySelector('#{name} a')?.click(), 100)"
-
-
 def run_button(label: str, name: str, **options: Any) -> gr.Button:
     """Add the button that starts a tab's work; Ctrl + Enter presses it, too."""
     return gr.Button(label, variant="primary", elem_id=name, elem_classes="md-run", **options)

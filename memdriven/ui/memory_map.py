@@ -20,7 +20,7 @@ from memdriven.numbers import counted, percent, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import hint, note, panel, status
-from memdriven.ui.picture import history_item, keep_from, picture_panel
+from memdriven.ui.picture import keep_from, picture_panel
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import panels
 from memdriven.ui.state import BackgroundTask, TaskCache
@@ -117,7 +117,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         "unknown": unknown,
         "result": result,
         "seed": str(seed),
-        "current": history_item(output),
+        "current": output.recipe,
     }
 
 

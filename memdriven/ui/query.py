@@ -147,9 +147,8 @@ class Compose(SimpleNamespace):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `HistoryItem`, None before the first); made, the picture that the
-    browser is to add to its list; and past, that list: the History tab's content is made when it is first
-    opened, and would miss the pictures before.
+    current, the last finished picture's recipe (None before the first); and saved, a file that the browser
+    keeps as soon as it comes.
     """
 
     @property
@@ -372,7 +371,8 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
                     column.share = html.slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
                     panel(part("ends"))
-    column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
+    save = "watch('value', () => setTimeout(() => element.querySelector('a')?.click(), 100))"
+    column.saved = panel(elem_id="saved", js_on_load=save)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     # What is written into the box of the seed, by hand or the button, is kept (`page.js`).

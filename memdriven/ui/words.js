@@ -63,14 +63,7 @@ const LONGEST = 50;
 let running = false;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const busy = () => document.querySelector('#status [data-busy="true"], #place p') !== null;
-const kept = (words) => {
-  try {
-    return JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]").some(
-      (one) => JSON.parse(one.recipe).caption === words);
-  } catch {
-    return true;
-  }
-};
+const kept = (words) => window.memdriven.pictures.read().some((one) => JSON.parse(one.recipe).caption === words);
 const paint = async (words) => {
   const shown = () => document.querySelector('#result .md-result[data-complete="true"]');
   const wrong = () => document.querySelector("#status .md-error");
