@@ -297,10 +297,7 @@ class _Source:
         for value in values:
             if isinstance(value, dict):  # as Karpathy's splits have them
                 value = _first(value, ("raw", *TEXT))
-            text, fault = read_caption(value)
-            if fault:
-                self.told["caption", f"left out: {fault}"].append(picture.name)
-            else:
+            if text := read_caption(value, picture.name, self.told):
                 picture.captions[text] = None
 
     def notes(self) -> list[str]:

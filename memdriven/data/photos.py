@@ -274,13 +274,8 @@ def _with_reed(
 
 def _usable_captions(lines: Iterable[Any], name: str, told: Told) -> list[str]:
     """Return the captions of an image, each once, and tell of the others; none at all is refused."""
-    captions: dict[str, None] = {}
-    for line in lines:
-        text, fault = read_caption(line.replace("\ufffd", " ") if isinstance(line, str) else line)
-        if fault:
-            told["caption", f"left out: {fault}"].append(name)
-        else:
-            captions[text] = None
+    whole = (line.replace("\ufffd", " ") if isinstance(line, str) else line for line in lines)
+    captions = dict.fromkeys(filter(None, (read_caption(line, name, told) for line in whole)))
     require(captions, DataError, f"captions in {name}", "none", "download it again")
     return list(captions)
 

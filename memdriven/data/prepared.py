@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -55,9 +56,9 @@ _KINDS = {
     "attributes": dict,
 }
 """Of the fields of an item in its table."""
-LOOK = 12
+_LOOK = 12
 """Side in px to which pictures are reduced to find those that repeat another."""
-REPEATED = 0.2
+_REPEATED = 0.2
 """Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
 flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
 _WORKERS = 4
@@ -157,6 +158,10 @@ class PreparedDataset:
     def load_image(self, item: Item) -> Image.Image:
         """Decode an item's image as RGB."""
         return read_image(self.image_path(item))
+
+    def pixels(self, item: Item, size: int) -> Tensor:
+        """Return the central square of an item's image, resized, as uint8 (3, size, size)."""
+        return to_bytes(centre_square(self.load_image(item), size))
 
 
 def _read_item(line: str, place: str) -> Item:
@@ -264,10 +269,8 @@ def assemble(
                 content = files.read(name)
                 image = decode_image(content, clean(name))
                 if item.box is not None:
-                    box = _scaled_box(item.box, box_sizes.get(name, image.size), image.size)
-                    item = replace(item, box=box)
-                    if box is not None:
-                        _check_box(box, image.size, clean(name))
+                    counted_in = box_sizes.get(name, image.size)
+                    item = replace(item, box=_scaled_box(item.box, counted_in, image.size, clean(name)))
             except DataError as error:
                 return error
             cut = image.crop(square_around(item.box, image.size)) if cut_boxes and item.box else image
@@ -288,7 +291,7 @@ def assemble(
                 square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
                 content = buffer.getvalue()
             (folder / item.file).write_bytes(content)
-            return item, to_bytes(image.resize((LOOK, LOOK), Image.Resampling.BOX))
+            return item, to_bytes(image.resize((_LOOK, _LOOK), Image.Resampling.BOX))
 
         written = thread_map(write, pictures, max_workers=_WORKERS, desc=f"{header['name']} images")
         unreadable = [error for error in written if isinstance(error, DataError)]
@@ -302,7 +305,7 @@ def assemble(
             names.sort()  # as the threads came to them
         notes = [*notes, *told.notes()]
         items, looks = [item for item, _ in kept], torch.stack([look for _, look in kept])
-        notes = [*notes, *repetitions(items, looks)]
+        notes = [*notes, *_repetitions(items, looks)]
         write_prepared(folder, items, image_size=image_size, **header, notes=notes)
     return PreparedDataset.open(out)
 
@@ -327,14 +330,19 @@ class Told(defaultdict[tuple[str, str], list[str]]):
         return [f"{number} {what}, e.g. {clean(those[0])}" for number, what, those in told]
 
 
-def read_caption(value: object) -> tuple[str, str]:
-    """Return a caption on one line, and why it cannot be used, where that is so."""
+def read_caption(value: object, name: str, told: Told) -> str:
+    """Return a caption of the image `name` on one line; "" for one that cannot be used, which is told."""
     text = " ".join(clean(value).split()) if isinstance(value, str) else ""
     if is_empty(text):
-        return text, "empty" if isinstance(value, str) else "no text"
-    if len(text) > MAX_CHARACTERS:
-        return text, f"longer than {MAX_CHARACTERS:,} characters"
-    return text, "" if tokenize(text) else "without a word"
+        fault = "empty" if isinstance(value, str) else "no text"
+    elif len(text) > MAX_CHARACTERS:
+        fault = f"longer than {MAX_CHARACTERS:,} characters"
+    elif tokenize(text):
+        return text
+    else:
+        fault = "without a word"
+    told["caption", f"left out: {fault}"].append(name)
+    return ""
 
 
 def clean(text: str) -> str:
@@ -364,24 +372,24 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
 
 
 def _scaled_box(
-    box: Sequence[float], counted_in: Sequence[float], size: tuple[int, int]
+    box: Sequence[float], counted_in: Sequence[float], size: tuple[int, int], name: str
 ) -> Sequence[float] | None:
-    """Return a box, scaled with its picture to another size; None where the proportions differ."""
+    """Return a box, scaled with its picture to another size; None where the proportions differ.
+
+    A box without an area, or beside its picture, is refused.
+    """
     scale = size[0] / max(counted_in[0], 1)
-    same = abs(scale * counted_in[1] - size[1]) <= 1 + scale  # its sides were rounded
-    return [scale * side for side in box] if same else None
-
-
-def _check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
-    """Refuse a box (left, top, width, height) that has no area or lies beside its picture."""
-    left, top, width, height = box
+    if abs(scale * counted_in[1] - size[1]) > 1 + scale:  # its sides were rounded
+        return None
+    left, top, width, height = scaled = [scale * side for side in box]
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
     good = 0 < width < 1e6 and 0 < height < 1e6 and inside  # false also where a side is NaN
     wanted, fix = f"a box within the {size[0]} x {size[1]} px of {name}", "give the box of this very picture"
     require(good, DataError, wanted, f"left {left}, top {top}, width {width}, height {height}", fix)
+    return scaled
 
 
-def repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
+def _repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
     """Tell of held-out pictures that all but repeat a training picture, mirrored or not.
 
     Args:
@@ -400,7 +408,7 @@ def repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
             for asked in (looks[part], looks[part].flip(3)):
                 rows = asked.float().flatten(1)  # (b, 432)
                 apart, nearest = torch.cdist(rows, looks[train].float().flatten(1)).min(1)
-                close = apart / rows.shape[1] ** 0.5 < (REPEATED * rows.std(1, correction=0)).clamp_min(1.5)
+                close = apart / rows.shape[1] ** 0.5 < (_REPEATED * rows.std(1, correction=0)).clamp_min(1.5)
                 for row in close.nonzero().flatten().tolist():
                     pairs.setdefault(int(part[row]), train[int(nearest[row])])
         if pairs:
@@ -441,12 +449,10 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
     shape = (len(items), 3, size, size)
     count = len(items) * 3 * size * size
 
-    def decode(item: Item) -> Tensor:
-        return to_bytes(centre_square(dataset.load_image(item), size))
-
     def decoded() -> Iterator[Tensor]:
         with ThreadPoolExecutor(_WORKERS) as pool:
-            yield from tqdm(pool.map(decode, items), f"images at {size} px", len(items), disable=not progress)
+            images = pool.map(partial(dataset.pixels, size=size), items)
+            yield from tqdm(images, f"images at {size} px", len(items), disable=not progress)
 
     with contextlib.suppress(OSError, DataError):  # no room for a cache; a bad image is met again below
         if not path.is_file() or path.stat().st_size != count:

@@ -223,14 +223,10 @@ class Context:
         """Whether the memory holds images that the data set lacks: then its thumbnails stand for all."""
         return not self.items.keys() >= set(self.bank.ids)
 
-    def image(self, item: Item, side: int) -> Tensor:
-        """Return an image of the data set, uint8 (3, side, side)."""
-        return to_bytes(centre_square(self.dataset.load_image(item), side))
-
     def remembered(self, item_id: str, side: int) -> Tensor:
         """Return an image of the memory, uint8 (3, side, side)."""
         if not self.remembers_others:
-            return self.image(self.items[item_id], side)
+            return self.dataset.pixels(self.items[item_id], side)
         return to_bytes(centre_square(self.bank.thumbnail(self.bank.index_of(item_id)), side))
 
     @cached_property

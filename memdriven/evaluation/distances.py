@@ -42,7 +42,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memdriven.data.prepared import LOOK, load_images, repetitions
 from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context, Extractor
@@ -384,14 +383,3 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
         numbers["copy_neighbour_percentile"] = found.neighbour.median()
     protocol = f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
     return [Measurement(metric, float(value), len(row.images), protocol) for metric, value in numbers.items()]
-
-
-def near_duplicates(context: Context) -> list[str]:
-    """Say how many images of the split all but repeat training images, mirrored or not.
-
-    What a model, an encoder or a judge has seen in training is then part of its test.
-    """
-    items = [item for item in context.dataset.items if item.split in ("train", context.split)]
-    images = load_images(context.dataset, items, 4 * LOOK, context.progress)
-    looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, 1024)]
-    return list(repetitions(items, torch.cat(looks)))

@@ -136,17 +136,16 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
             (f"{name}, beside its controls", beside, False),
             (f"Retrieval strategies: {name}", found, True),
         ):
-            if rows := [(each.row, each) for each in group if each.row.startswith(STRATEGY) is strategies]:
+            if rows := [each for each in group if each.row.startswith(STRATEGY) is strategies]:
                 yield section(title, lead, rows)
     ablations = [each for each in results if each.variant]
     for group in grouped(ablations, "dataset", "prompts", "seed", "budget"):
-        rows = [(each.variant, each) for each in group if each.row == MODEL]
-        rows += [(each.row, each) for each in group if each.row != MODEL]
         lead = (
             f"Each row is a model of its own, trained with {group[0].budget or 'one budget'}. One seed a "
             "row: small changes may be chance. Controls are of the first row's model."
         )
-        yield section(f"Ablation on {group[0].dataset}", lead, rows)
+        models_first = sorted(group, key=lambda each: each.row != MODEL)
+        yield section(f"Ablation on {group[0].dataset}", lead, models_first)
 
 
 def grouped(results: Iterable[Result], *fields: str) -> list[list[Result]]:
@@ -157,9 +156,8 @@ def grouped(results: Iterable[Result], *fields: str) -> list[list[Result]]:
     return list(groups.values())
 
 
-def section(title: str, lead: str, rows: Sequence[tuple[str, Result]]) -> str:
-    """Return a table of numbers with the labels of their rows, and what a reader needs to judge it."""
-    results = [each for _, each in rows]
+def section(title: str, lead: str, results: Sequence[Result]) -> str:
+    """Return a table of numbers, and what a reader needs to judge it."""
     protocols: dict[str, dict[str, None]] = {}
     for each in results:
         protocols.setdefault(each.metric, {})[each.protocol] = None
@@ -171,7 +169,7 @@ def section(title: str, lead: str, rows: Sequence[tuple[str, Result]]) -> str:
         ", ".join(dict.fromkeys(each.device for each in results)),
     ]
     notes = [f"- {escape(name)}: {escape(' | '.join(each))}" for name, each in protocols.items()]
-    parts = [f"## {escape(title)}", escape(lead), format_table(rows, arrowed), escape(" · ".join(record))]
+    parts = [f"## {escape(title)}", escape(lead), format_table(results, arrowed), escape(" · ".join(record))]
     return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 

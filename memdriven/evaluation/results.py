@@ -74,6 +74,11 @@ class Result(Measurement):
     commit: str = ""
     time: str = ""
 
+    @property
+    def label(self) -> str:
+        """What its line of a table is called: an ablation's variant, or the row."""
+        return self.variant if self.variant and self.row == "model" else self.row
+
 
 @functools.cache
 def git_commit() -> str:
@@ -157,17 +162,17 @@ def read_results(path: Path | str) -> list[Result]:
     return results
 
 
-def format_table(results: Iterable[tuple[str, Result]], show: Callable[[str], str] = str) -> str:
-    """Return a table of results with the labels of their rows: a column a metric.
+def format_table(results: Iterable[Result], show: Callable[[str], str] = str) -> str:
+    """Return a table of results: a line a row, a column a metric.
 
     The newest of several measurements of one cell is shown; an empty cell was not measured. `show` makes text
     of names that nobody has checked.
     """
     cells: dict[str, dict[str, str]] = {}
-    for label, result in results:
+    for result in results:
         digits = 2 if abs(result.value) >= 10 else 4
         number = f"{result.value:.{digits}f}" if math.isfinite(result.value) else ""
-        cells.setdefault(label, {})[result.metric] = number
+        cells.setdefault(result.label, {})[result.metric] = number
     metrics = list(dict.fromkeys(metric for row in cells.values() for metric in row))
     lines = [[show(label), *(row.get(metric, "") for metric in metrics)] for label, row in cells.items()]
     return markdown([["", *map(show, metrics)], *lines])

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from memdriven.checkpoint import RIVAL as RIVAL_FILE
 from memdriven.checkpoint import load_rival
-from memdriven.data.images import centre_square, to_tensor
+from memdriven.data.images import to_unit
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import CONTROLS, Context, Prompt, quantised
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sha256_file
@@ -124,7 +124,7 @@ def _real(context: Context, name: str, prompts: Sequence[Prompt], seeds: range) 
     """Each caption's own image."""
 
     def copy(at: slice) -> Made:
-        shown = [context.image(prompt.item, context.size) for prompt in prompts[at]]
+        shown = [context.dataset.pixels(prompt.item, context.size) for prompt in prompts[at]]
         return torch.stack(shown), [None] * len(shown)
 
     return Row(name=name), copy, None
@@ -190,7 +190,7 @@ def _painted(context: Context, name: str, prompts: Sequence[Prompt], seeds: rang
 
     @torch.no_grad()
     def features_of(prompt: Prompt) -> Tensor:
-        image = to_tensor(centre_square(context.dataset.load_image(prompt.item), 256))
+        image = to_unit(context.dataset.pixels(prompt.item, 256))
         return context.vgg(image[None].to(context.device)).float()  # type: ignore[no-any-return]
 
     def paint(at: slice) -> Made:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 
 from memdriven.data.prepared import PreparedDataset
-from memdriven.errors import CheckpointError, DataError, EvaluationError, require
+from memdriven.errors import CheckpointError, EvaluationError, require
 from memdriven.evaluation import attributes, distances, diversity, retrieval
 from memdriven.evaluation.context import Context, Protocol, choose_prompts, pixels_hash
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
@@ -118,11 +118,6 @@ def evaluate(
     for strategy in retrieval.SEARCHED:
         name = STRATEGY + strategy
         found.measure_row(name, STRATEGY_MEASURES, partial(Row, name=name, strategy=strategy))
-    if protocol.split != "train":
-        try:
-            found.notes += distances.near_duplicates(context)
-        except DataError as error:  # an image of the training split that no measure needed
-            found.left_out["near-duplicates"] = str(error)
     return found
 
 
@@ -149,8 +144,8 @@ class Evaluation:
         self.results: list[Result] = []
         self.left_out: dict[str, str] = {}
         """Measure or row -> why it is not in the table."""
-        self.notes: list[str] = []
-        """What a reader must know of all of it."""
+        self.notes: list[str] = list(context.dataset.header.get("notes", ()))
+        """What a reader must know of all of it; the data set's own notes come first."""
         self._context, self._path, self._taken = context, path, list[Result]()
         split, asked, captions = context.split, context.protocol.n, len(context.prompts)
         if split == "train":
@@ -166,11 +161,7 @@ class Evaluation:
             "captions": captions,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         }
-        self._earlier: dict[tuple[str, ...], dict[str, Result]] = {}
-        for each in read_results(path):  # later lines replace earlier ones of the same number
-            if each.judge in ("", self._judge) and identity.items() <= vars(each).items():
-                numbers = self._earlier.setdefault((each.measure, each.row, each.pictures), {})
-                numbers[each.metric] = each
+        self._earlier = [each for each in read_results(path) if identity.items() <= vars(each).items()]
 
     def measure_row(self, name: str, measures: Mapping[str, Measure], make: Callable[[], Row]) -> None:
         """Make one row, or take its pictures from disk, and measure what is asked for of some measures."""
@@ -188,12 +179,14 @@ class Evaluation:
             images.append(context.training_images)
         if metric in distances.SPACES:
             images.append(context.reference_images)
-        pictures = "+".join(map(pixels_hash, images))
-        results = list(self._earlier.get((metric, row.name, pictures), {}).values())
+        same = {"measure": metric, "row": row.name, "judge": self._judge if metric in JUDGED else ""}
+        same["pictures"] = "+".join(map(pixels_hash, images))
+        # Later lines replace earlier ones of the same number.
+        earlier = {each.metric: each for each in self._earlier if same.items() <= vars(each).items()}
+        results = list(earlier.values())
         self._taken += results
         if not results:
-            facts = {**self._facts, "row": row.name, "measure": metric, "strategy": row.strategy}
-            facts |= {"pictures": pictures, "judge": self._judge if metric in JUDGED else ""}
+            facts = {**self._facts, **same, "strategy": row.strategy}
             for each in self.attempt(metric, partial(EVERY[metric], context, row)) or []:
                 protocol = each.protocol + (f"; {row.note}" if row.note else "")
                 results.append(Result(**vars(each) | facts | {"protocol": protocol}))
@@ -210,8 +203,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The results as text: rows of images, then strategies, how each was measured, what was left out."""
-        rows = [(each.row, each) for each in self.results]
-        kinds = ([row for row in rows if row[0].startswith(STRATEGY) is kind] for kind in (False, True))
+        kinds = ([r for r in self.results if r.row.startswith(STRATEGY) is kind] for kind in (False, True))
         parts = [format_table(each) for each in kinds if each]
         first = {each.metric: each for each in reversed(self.results)}
         how = [

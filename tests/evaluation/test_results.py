@@ -110,7 +110,7 @@ def test_a_line_after_a_cut_one_starts_afresh(tmp_path: Path) -> None:
 
 def test_table_has_a_row_each_and_the_newest_number() -> None:
     results = [result(value=1), result("real", value=22), result(value=3), result(metric="kid")]
-    table = format_table((each.row, each) for each in results).splitlines()
+    table = format_table(results).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert cells[0] == ["", "fid_vgg", "kid"]
     assert cells[2:] == [["model", "3.0000", "1.5000"], ["real", "22.00", ""]]

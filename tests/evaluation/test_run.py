@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from memdriven.data.folder import prepare_folder
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.encoders.damsm import load_damsm, save_damsm
 from memdriven.errors import ConfigError, DataError, EvaluationError
@@ -120,21 +121,27 @@ def test_numbers_are_taken_over_by_pixels_and_said_to_be(
     assert "taken over" in other.table(), "the model's own pictures are the same"
 
 
-def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+def test_what_is_told_of_a_data_set_is_told_of_its_numbers(
+    checkpoint: Path, squares: Path, tmp_path: Path
+) -> None:
     """Of sixteen test images two are training images again, saved a little worse, one of them mirrored."""
-    data = shutil.copytree(squares, tmp_path / "squares")
     rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for path in sorted((data / "images" / split).iterdir()):
-            Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64)).save(path)
-    for i in (3, 5):
-        with Image.open(data / f"images/train/train00{i}.webp") as image:
-            (ImageOps.mirror(image) if i == 5 else image).save(
-                data / f"images/test/test00{i}.webp", quality=60
-            )
-    options = {"metrics": ("r_precision",), "controls": ()}
-    (note,) = run(checkpoint, data, tmp_path, Protocol(), **options).notes
-    assert "2 of 16 test images all but repeat a training image, e.g. test003 repeats train003" in note
+    source, pictures = tmp_path / "source", {}
+    for item in PreparedDataset.open(squares).items:
+        noise = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        pictures[item.id] = Image.fromarray(noise).resize((64, 64))
+    pictures["test003"], pictures["test005"] = pictures["train003"], ImageOps.mirror(pictures["train005"])
+    for name, picture in pictures.items():
+        folder = source / name[:-3]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{name}.jpg", quality=60 if folder.name == "test" else 95)
+        (folder / f"{name}.txt").write_text("a red head")
+    data = prepare_folder(source, tmp_path / "data", image_size=64)
+    options = {"metrics": ("r_precision",), "controls": (), "n": 16}
+    found = run(checkpoint, data.path, tmp_path, Protocol(), **options)
+    (note,) = found.notes
+    assert "2 of 16 test images all but repeat a training image, e.g. test-test003 repeats train" in note
+    assert f"note: {note}" in found.table()
 
 
 def test_another_number_of_neighbours_is_measured_anew(
