@@ -3,16 +3,25 @@
   const caption = () => document.querySelector("#caption textarea");
 
   // Gradio listens to the DOM's own input event, as if the words had been typed.
-  const write = (words) => {
+  const write = (words, place = words.length) => {
     const box = caption();
     box.value = words;
+    box.setSelectionRange(place, place);
     box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
   };
+  const take = (words) => { write(words); caption().focus(); };
+
+  // What a button has done stands on it for a while.
+  const answer = (button, words) => {
+    button.dataset.label ??= button.textContent;
+    button.textContent = words;
+    setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
+  };
+  Object.assign(window.memdriven ??= {}, { write, answer });
 
   const replaceWord = (unknown, known) => {
     const words = caption().value.normalize("NFKC").split(/([\p{L}\p{N}_]+)/u);
-    write(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
+    take(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
   };
 
   // Without a clipboard (plain http, or refused) the words lie selected beside the button.
@@ -21,7 +30,7 @@
     const box = document.createElement("input");
     label.className = "md-by-hand";
     Object.assign(box, { readOnly: true, value: words });
-    label.append(button.dataset.byHand, box);
+    label.append("Selected for you to copy:", box);
     if (button.nextElementSibling?.matches(".md-by-hand")) button.nextElementSibling.remove();
     button.after(label);
     box.select();
@@ -34,9 +43,7 @@
       offer(button, words);
       return;
     }
-    button.dataset.label ??= button.textContent;
-    button.textContent = button.dataset.copied;
-    setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
+    answer(button, "Copied");
   };
 
   // The recipe becomes part of the page's address, which can be copied, kept or sent.
@@ -92,9 +99,9 @@
     );
     if (!target) return;
     const data = target.dataset;
-    if (data.caption) { write(data.caption); setTimeout(() => document.querySelector("#generate").click(), 60); }
-    else if (data.words && target.matches("button")) write(data.words);
-    else if (data.word) write(`${caption().value.trimEnd()} ${data.word}`.trimStart());
+    if (data.caption) { take(data.caption); setTimeout(() => document.querySelector("#generate").click(), 60); }
+    else if (data.words && target.matches("button")) take(data.words);
+    else if (data.word) take(`${caption().value.trimEnd()} ${data.word}`.trimStart());
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);
     else if (data.press) reach(data.press, data.tab, press);
@@ -103,7 +110,6 @@
 
   // A chosen file goes to Python as text inside an event, and never becomes a file there.
   const LONGEST = 8_000_000;
-  window.memdriven ??= {};
   window.memdriven.send = (file, trigger) => {
     const reader = new FileReader();
     reader.onload = () => trigger("upload", { content: reader.result.split(",")[1] ?? "" });

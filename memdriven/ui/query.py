@@ -253,11 +253,6 @@ def known_words() -> str:
     return part("known", words, f" about {subject.removesuffix('s')}s" if subject else "")
 
 
-def batch() -> str:
-    """Return the place for several captions, which are painted one after the other (`words.js`)."""
-    return part("batch", _examples(2))
-
-
 def facts() -> str:
     """Return what is in use as a quiet line."""
     return hint(f"{state.chosen()}: {counted(state.pipeline().bank.n, 'picture')} in memory")
@@ -319,7 +314,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
             column.unknown = panel(elem_id="unknown")
             with gr.Row(elem_id="word-tools"):
                 vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=html.script("words.js"))
-                panel(batch(), elem_id="batch")
+                panel(part("batch", _examples(2)), elem_id="batch")
             tried = panel(chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):

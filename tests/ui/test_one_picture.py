@@ -11,7 +11,7 @@ import pytest
 from memdriven.models.generator import Generator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Variation
-from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture, state
+from memdriven.ui import compare, copies, diversity, memory_map, morph, paper, picture, state
 from memdriven.ui.html import image_uri
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
@@ -61,7 +61,6 @@ def test_the_same_request_gives_the_same_pixels_on_every_tab(
     tabs = {
         "compare": end(compare.table(["sentence-sentence", "none"], 1, *query)),
         "edit": end(compare.change(CAPTION.replace("red", "blue"), *query)),
-        "controls": end(inside.exchange(*query)),
         "diversity": end(diversity.vary(*query)),
         "morph": end(morph.run("", "11", ["z"], 5, *query)),
         "copies": end(copies.check(recipe, *query)),
