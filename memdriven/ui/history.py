@@ -257,13 +257,12 @@ def build(column: Compose, arrival: gr.HTML) -> None:
                 look_at = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=html.CLICKS)
-    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
     every = [*vars(column)]
     for source in (listed, column.inspection, column.grid):
         column.on(source.click, act, ["steering"], every)
     for source in (listed, column.result):
         column.on(source.download, save, ["steering"], ["saved", "status"], **html.LONG)
-    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **quiet)
+    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **html.IN_LINE)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}

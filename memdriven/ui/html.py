@@ -204,6 +204,8 @@ QUEUED: dict[str, Any] = {
 
 Every press is sent; `FairQueue` sees to those that repeat one that waits.
 """
+IN_LINE = {name: QUEUED[name] for name in ("show_progress", "api_visibility")}
+"""Of what is answered at once, after what was sent before: the page hears of the two in their order."""
 LONG = {**QUEUED, "concurrency_id": state.LONG}
 """Of those among them that several pictures answer, or none."""
 FETCH = {**QUEUED, "concurrency_id": state.FETCH, "concurrency_limit": 20}

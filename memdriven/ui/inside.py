@@ -239,7 +239,6 @@ def build(compose: Compose) -> None:
         empty = note("What words, memory and noise did in your picture is worked out when the tab opens.")
         seen = html.panel(empty, elem_id="inside-result", js_on_load=html.script("inside.js"))
         faded = html.panel(elem_id="inside-fading")
-    # In line, if in no group's: of an event beside the queue the page does not hear that a state has changed.
-    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
-    compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
+    # Of an event beside the queue the page does not hear that a state has changed.
+    compose.on(tab.select, question, compose.whole_query, [asked], **html.IN_LINE)
     compose.on([open_.click, asked.change], show, compose.whole_query, [seen, faded, "status"])

@@ -170,29 +170,30 @@
     (open ?? document.querySelector("#generate")).click();
   });
 
-  // Arrow keys go to the nearest picture or button in that direction, as they lie on the page.
-  const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  // Arrow keys go to the nearest picture or button in that direction, as they lie on the page. What lies aside counts
+  // more, so that a row or a column is followed to its end.
+  const towards = ([x, y], [left, top], points) => {
+    const gaps = points.map(([right, down]) => {
+      const along = (right - left) * x + (down - top) * y;
+      const aside = Math.abs((right - left) * y) + Math.abs((down - top) * x);
+      return along < 1 ? Infinity : along + 4 * aside;
+    });
+    const least = gaps.reduce((one, other) => Math.min(one, other), Infinity);
+    return least < Infinity ? gaps.indexOf(least) : -1;
+  };
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  Object.assign(window.memdriven, { towards, ARROWS });
   const middle = (one) => {
     const box = one.getBoundingClientRect();
     return [box.x + box.width / 2, box.y + box.height / 2];
   };
   document.addEventListener("keydown", (event) => {
-    const [x, y] = STEPS[event.key] ?? [0, 0];
+    const way = ARROWS[event.key];
     const place = event.target.closest(".md-grid, .md-rows, .md-history");
-    if (!place || (!x && !y) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!place || !way || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const [left, top] = middle(event.target);
-    let next = null;
-    let nearest = Infinity;
-    for (const one of place.querySelectorAll("button, input")) {
-      const [right, down] = middle(one);
-      const along = (right - left) * x + (down - top) * y;
-      const aside = Math.abs((right - left) * y) + Math.abs((down - top) * x);
-      // What lies aside counts more, so that a row or a column is followed to its end.
-      if (along < 1 || along + 4 * aside >= nearest) continue;
-      [next, nearest] = [one, along + 4 * aside];
-    }
-    next?.focus();
+    const all = [...place.querySelectorAll("button, input")];
+    all[towards(way, middle(event.target), all.map(middle))]?.focus();
   });
 
   // A seed that somebody wrote or pasted is meant to be kept.
