@@ -67,7 +67,7 @@ def build(offered: MemoryDrivenPipeline | ModelRegistry, *, alone: bool = False)
                 picture.build(column, begin)
                 for tab in (diversity, compare, inside, morph, copies, memory_map):
                     tab.build(column)
-                history.build(column, page, arrival)
+                history.build(column, arrival)
                 learn.build(column)
                 paper.build(column)
         queue.tell(column.place)

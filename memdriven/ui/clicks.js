@@ -5,6 +5,15 @@ element.addEventListener("click", (event) => {
   const recipe = target?.closest("[data-recipe]")?.dataset.recipe;
   if (target) trigger(target.dataset.event ?? "click", { ...target.dataset, recipe });
 });
+// Names the recipes of the pictures that are ticked, or of all, to be saved.
+element.addEventListener("click", (event) => {
+  const target = event.target.closest("button[data-export]");
+  if (!target) return;
+  const items = [...target.closest(".md-exports").querySelectorAll("[data-recipe]")];
+  const ticked = items.filter((item) => item.querySelector("input:checked"));
+  const recipes = (ticked.length ? ticked : items).map((item) => item.dataset.recipe);
+  trigger("download", { kind: target.dataset.export, recipes });
+});
 element.addEventListener("change", (event) => {
   const target = event.target;
   if (target.matches("input[type=range][data-act]")) {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from memdriven.explore.compare import across, difference, edit, word_changes
+from memdriven.explore.compare import WRONG, across, difference, edit, word_changes
 from memdriven.numbers import counted, percent
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, html, references, state
@@ -14,8 +14,9 @@ from memdriven.ui.html import explain, image_uri, note, run_button, section, sta
 from memdriven.ui.query import Compose
 
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
-NAMES = state.RULES | {"random": "random memory", "oracle": "oracle", "none": "no memory"}
-DEFAULT = ["sentence-sentence", "sentence-image", "words-image", "none"]
+CONTROLS = {"none": "no memory", WRONG: "worst match", "random": "random memory", "oracle": "oracle"}
+NAMES = state.RULES | CONTROLS
+DEFAULT = ["sentence-sentence", "words-image", "none", WRONG]
 MAX_SEEDS = 4
 part = partial(html.part, of="compare")
 
@@ -52,14 +53,13 @@ def build(compose: Compose) -> None:
     sliding = html.script("slide.js")
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
-        explain("Each matching rule finds its own references.")
+        explain("Whatever differs was the memory's doing.")
         chosen = html.choice(gr.CheckboxGroup, "compare-strategies", "Matching rules", NAMES, value=DEFAULT)
         with gr.Row(elem_classes="md-tools"):
             seeds = html.slider("compare-seeds", "Noises side by side", 1, MAX_SEEDS, 1, 1)
             run = run_button("Compare", "compare-run")
         made = html.panel(note(COMPARE_EMPTY), elem_id="compare-table", js_on_load=sliding)
         section("text", "Another word, same noise, same memory")
-        explain("Noise and references stay those of your caption. What did the word do?")
         with gr.Row(elem_classes="md-tools"):
             label, example = "Change one word", "your caption with another word"
             words = html.box("edit-words", label, placeholder=example, max_lines=2, scale=4, min_width=220)

@@ -14,7 +14,6 @@ from memdriven.pipeline.request import Recipe, Request
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.history import made_here
 from memdriven.ui.html import note, status
-from memdriven.ui.picture import is_history_item
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.state import BackgroundTask, TaskCache
 
@@ -37,11 +36,10 @@ def describing(pipe: MemoryDrivenPipeline) -> Iterator[str]:
 def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
     """Yield progress, then the picture beside the pictures of the memory that are nearest.
 
-    Without a `current` picture (a `HistoryItem`) the left column's is painted.
+    Without a `current` picture (its recipe) the left column's is painted.
     """
-    if is_history_item(current):
-        recipe, own = Recipe.from_json(current["recipe"]), Query(*query).steering.images
-        pipe, request = made_here(recipe), Request.of(recipe, images=own)
+    if isinstance(current, Recipe):
+        pipe, request = made_here(current), Request.of(current, images=Query(*query).steering.images)
     else:
         pipe, request = state.pipeline(), references.read(*query)
     begun = status("Describing every picture of the memory, once.", busy=True)

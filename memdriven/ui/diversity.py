@@ -6,7 +6,7 @@ Each tile holds its own recipe, so that the chosen one is made again with the gr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -44,16 +44,6 @@ def tiles(recipe: Recipe, strength: float) -> list[Recipe]:
     return made
 
 
-def grid(
-    pictures: Sequence[Image.Image], recipes: Sequence[Recipe], apart: Sequence[tuple[str, str]] = ()
-) -> str:
-    """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that takes its recipe.
-
-    `apart` says how far they are apart by one kind of change and another: `noise` or `memory`, and words.
-    """
-    return part("tiles", NUMBERS, pictures, recipes, apart)
-
-
 Made = Iterator[tuple[str, str, str]]
 
 
@@ -80,7 +70,7 @@ def _grids(request: Request, strength: float) -> Made:
         varied = replace(request, variations=recipe.variations)
         by_z.append(painted(pipe, prepared, pipe.noise(varied, recipe.seed)))
         line = f"Painting variation {min(len(by_z) + 1, len(NUMBERS))} of {len(NUMBERS)}."
-        yield shown, grid(by_z, recipes), status(line, busy=True)
+        yield shown, part("tiles", NUMBERS, by_z, recipes, ()), status(line, busy=True)
     # The same words and noise with each of the next references in line alone.
     by_memory = [by_z[NUMBERS.index(0)], *by_others(pipe, prepared, request.seeds[0])]
     apart = [
@@ -89,7 +79,7 @@ def _grids(request: Request, strength: float) -> Made:
         if len(pictures) > 1
     ]
     line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
-    yield shown, grid(by_z, recipes, apart), status(line)
+    yield shown, part("tiles", NUMBERS, by_z, recipes, apart), status(line)
 
 
 def build(compose: Compose) -> None:
@@ -97,10 +87,7 @@ def build(compose: Compose) -> None:
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
-            html.explain(
-                "Only z moves; caption, references, mirror and window stay. The picture itself is in the "
-                "middle. Choose one to keep its z."
-            )
+            html.explain("The picture itself is in the middle. Choose one to keep its z.")
             with gr.Row(elem_id="grid-actions"):
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)

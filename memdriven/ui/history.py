@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html as markup
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import PRIVATE, Recipe
 from memdriven.ui import gr, html, state
 from memdriven.ui.html import READY, data_uri, failure, note, panel, section, status
-from memdriven.ui.picture import HistoryItem, history_item, is_history_item, picture_panel
+from memdriven.ui.picture import picture_panel
 from memdriven.ui.query import KEPT, Compose, Query, in_use, model_of, settings
 from memdriven.ui.references import again, panels, show_references
 from memdriven.ui.state import NUMBERS, RULES, read_number
@@ -26,35 +26,8 @@ from memdriven.ui.steering import Steering
 
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
-MOST, FAVOURITES = 50, 100
-"""Pictures that a browser's history holds, and favourites beside them."""
-
-
-def history(stored: object) -> list[HistoryItem]:
-    """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
-    left, kept = {True: FAVOURITES, False: MOST}, []
-    if isinstance(stored, Sequence) and not isinstance(stored, str):
-        for each in filter(is_history_item, stored[: MOST + FAVOURITES]):
-            star = each.get("star", False)
-            left[star] -= 1
-            kept += [each] * (left[star] >= 0)
-    return kept
-
-
-def remember(current: object) -> HistoryItem | None:
-    """Return the picture on screen as the browser is to keep it; None where it did so before."""
-    if not is_history_item(current) or current.get("again"):
-        return None
-    return {"recipe": current["recipe"], "image": current["image"]}
-
-
-def panel_html(stored: object) -> str:
-    """Return the list, newest first, each with its actions."""
-    items = [(each, Recipe.from_json(each["recipe"])) for each in history(stored)]
-    if not items:
-        return note("Every finished picture is listed here. The list stays in this browser.")
-    starred = any(each.get("star") for each, _ in items)
-    return html.render("history", items=items, starred=starred, most=MOST)
+MOST = 150
+"""Pictures that are saved at once: as many as a browser's history holds (`pictures.js`)."""
 
 
 def read(written: object) -> Recipe:
@@ -87,8 +60,8 @@ def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     return pipe
 
 
-def restored(recipe: Recipe, steering: Steering, said: str) -> dict[str, Any]:
-    """Return a recipe's picture and settings, with what is `said`.
+def restored(recipe: Recipe, steering: Steering, said: str, *, fresh: bool = True) -> dict[str, Any]:
+    """Return a recipe's picture and settings, with what is `said`; a `fresh` one is listed in the history.
 
     Of one that cannot be made here: what can be done with it.
     """
@@ -96,7 +69,7 @@ def restored(recipe: Recipe, steering: Steering, said: str) -> dict[str, Any]:
         output = made_here(recipe).from_recipe(recipe, steering.images)
         taken = settings(recipe, steering, noise=True)
         memory, _ = panels(again(output.prepared, taken["steering"]))
-        shown = {"memory": memory, "result": picture_panel(output), "current": history_item(output)}
+        shown = {"memory": memory, "result": picture_panel(output, fresh=fresh), "current": output.recipe}
         return {**taken, **shown, "status": status(said)}
     except MemDrivenError as error:
         return {
@@ -195,15 +168,6 @@ def act(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     return restored(recipe, steering, SAID.get(str(kind), SAID["restore"]))
 
 
-def star(current: object) -> dict[str, Any]:
-    """Make the picture on screen a favourite."""
-    if not is_history_item(current):
-        raise no_recipe()
-    said = status("A favourite now: it stays in your History.")
-    new = {"recipe": current["recipe"], "image": current["image"], "star": True}
-    return {"made": new, "status": said}
-
-
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
     return {"inspection": inspection(read(written)), "status": status(READY)}
@@ -225,13 +189,11 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if link:
         try:
-            shown = restored(read(link), steering, SAID["restore"])
+            shown = restored(read(link), steering, SAID["restore"], fresh=values is None)
         except MemDrivenError as error:
             shown = {"status": failure(error)}
     if isinstance(values, dict):
         shown.pop("tabs", None)
-        if "current" in shown:
-            shown["current"] = {**shown["current"], "again": True}
         shown |= came_back(values, shown)
         if not getattr(event, "steered", False):
             shown["steering"] = Steering()
@@ -248,7 +210,7 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     """
     given = getattr(event, "recipes", None)
     problem: MemDrivenError = no_recipe()
-    recipes = [read(each) for each in given[: MOST + FAVOURITES]] if isinstance(given, list) else []
+    recipes = [read(each) for each in given[:MOST]] if isinstance(given, list) else []
     outputs, left_out = list[PipelineOutput](), list[str]()
     yield {"saved": ""}
     for done, recipe in enumerate(recipes, start=1):
@@ -271,28 +233,20 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     yield {"saved": link, "status": status(said)}
 
 
-def save_tried(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
-    """Yield as `save`, with the link in the Picture tab's own place: its gallery has the buttons."""
-    for made in save(event, steering):
-        yield {"larger" if name == "saved" else name: shown for name, shown in made.items()}
-
-
 # ---------------------------------------------------------------------------------------------------------
 # The tab.
 
 
-def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
+def build(column: Compose, arrival: gr.HTML) -> None:
     """Add the tab.
 
     `arrival` submits what the address or the browser tab asks for (`address.js`).
     """
-    with gr.Tab("History", id="history") as tab, gr.Row(elem_classes="md-columns"):
+    with gr.Tab("History", id="history"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
-            column.saved = panel(elem_id="saved")
-            pressed = html.script("clicks.js", "history.js")
-            listed = panel(panel_html([]), elem_id="history", js_on_load=pressed)
-            undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
+            pressed = html.CLICKS + html.script("history.js")
+            listed = panel(html.render("history"), elem_id="history", js_on_load=pressed)
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
             zone = html.part("drop", of="column")
@@ -303,28 +257,12 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
                 look_at = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             column.inspection = panel(empty, elem_id="inspection", js_on_load=html.CLICKS)
-    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
-    every, current, stored = [*vars(column)], column.current, column.past
-
-    def then_list(event: gr.events.Dependency) -> None:
-        """Show the list that an event changed."""
-        event.success(panel_html, stored, listed, trigger_mode="always_last", **quiet)
-
+    every = [*vars(column)]
     for source in (listed, column.inspection, column.grid):
         column.on(source.click, act, ["steering"], every)
-    # The browser's own list is changed by `page.js` alone: one that comes back from here would lack what
-    # was pressed meanwhile.
-    kept_now = "() => [window.memdriven.history.read()]"
-    for event in (
-        column.on(column.result.like, star, ["current"], ["made", "status"], **html.PRESS),
-        current.change(remember, current, column.made, **html.BESIDE),
-    ):
-        add = "made => [window.memdriven.history.add(made)]"
-        then_list(event.success(None, column.made, stored, js=add, **quiet))
-    then_list(listed.like(None, None, stored, js=kept_now, **quiet))
-    then_list(undo.click(None, None, stored, js="() => [window.memdriven.history.undo()]", **quiet))
-    then_list(gr.on([page.load, tab.select], None, None, stored, js=kept_now, **quiet))
-    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **quiet)
+    for source in (listed, column.result):
+        column.on(source.download, save, ["steering"], ["saved", "status"], **html.LONG)
+    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **html.IN_LINE)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}
@@ -333,9 +271,3 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> None:
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    for export, handler, place in (
-        (listed.submit, save, "saved"),
-        (column.result.download, save_tried, "larger"),
-    ):
-        saving = column.on(export, handler, ["steering"], [place, "status"], **html.LONG)
-        saving.success(None, js=html.pressing(place))

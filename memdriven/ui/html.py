@@ -204,6 +204,8 @@ QUEUED: dict[str, Any] = {
 
 Every press is sent; `FairQueue` sees to those that repeat one that waits.
 """
+IN_LINE = {name: QUEUED[name] for name in ("show_progress", "api_visibility")}
+"""Of what is answered at once, after what was sent before: the page hears of the two in their order."""
 LONG = {**QUEUED, "concurrency_id": state.LONG}
 """Of those among them that several pictures answer, or none."""
 FETCH = {**QUEUED, "concurrency_id": state.FETCH, "concurrency_limit": 20}
@@ -229,11 +231,6 @@ def fold(name: str, title: str) -> Iterator[None]:
 def section(kind: str, title: str) -> gr.HTML:
     """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `paint`."""
     return panel(part("section", kind, title))
-
-
-def pressing(name: str) -> str:
-    """Return JavaScript that presses the link in a panel, as soon as it is there."""
-    return f"() => setTimeout(() => document.querySelector('#{name} a')?.click(), 100)"
 
 
 def run_button(label: str, name: str, **options: Any) -> gr.Button:

@@ -172,9 +172,8 @@ const gates = () => {
       each.hidden = each.dataset.fusion !== chosen.dataset.choose;
   }
 };
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 element.addEventListener("keydown", (event) => {
-  const arrow = ARROWS[event.key], picker = event.target.closest(".md-picker");
+  const arrow = window.memdriven.ARROWS[event.key], picker = event.target.closest(".md-picker");
   if (!arrow) return;
   if (picker) {
     const cells = Number(picker.dataset.cells), at = cells === 16 ? place : part;

@@ -1,4 +1,4 @@
-"""The tab How it works: Fig. 2 as a diagram that one walks through, and the memory weakened or swapped.
+"""The tab How it works: Fig. 2 as a diagram that one walks through, and the memory weakened.
 
 A row of steps with the paths between them, and the open step's account below, with one picture's own
 tensors. All that it shows is sent at once; what one chooses in it (a step, a place, a part of v) moves in
@@ -13,13 +13,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from memdriven.explore.compare import WRONG, across, least_alike
+from memdriven.explore.compare import least_alike
 from memdriven.explore.critic import contents, judged, load_critic
 from memdriven.explore.inside import BLOCKS, Inside, hide, look_inside, reference
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import note, status, wash
 from memdriven.ui.query import STATE_SECONDS, Compose, Query, read_examples
@@ -209,7 +208,7 @@ def show(*query: object) -> Iterator[tuple[Any, Any, str]]:
     First what is under way is told, over the walk that is there.
     """
     pipe, asked = state.pipeline(), Query(*query)
-    if not str(asked.caption).strip():  # there is always something to walk through
+    if asked.empty:  # there is always something to walk through
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
     yield gr.skip(), "", status(f"Looking inside the picture of seed {wanted.seeds[0]}\u2026", busy=True)
@@ -229,42 +228,17 @@ def show(*query: object) -> Iterator[tuple[Any, Any, str]]:
         yield gr.skip(), html.render("fading", cells=cells), line
 
 
-def exchange(*query: object) -> Iterator[tuple[str, str]]:
-    """Yield the controls' pictures, one more each time, and the status."""
-    pipe, request = state.pipeline(), references.read(*query)
-    own = request.strategy
-    if own is None or own in CONTROLS:
-        own = pipe.config.retrieval.strategy
-    names = [own, "none", WRONG, "random", "oracle"]
-    for rows in across(pipe, request, names):
-        if rows[-1].pictures or rows[-1].retrieval is None:
-            line = status(f"Control {len(rows)} of {len(names)}.", busy=len(rows) < len(names))
-            yield html.render("controls", rows=rows), line
-
-
 def build(compose: Compose) -> None:
     """Add the tab."""
     with gr.Tab("How it works", id="inside") as tab:
         html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            html.explain(
-                "Figure 2 of the paper, with the numbers of this very picture, worked out once, when the tab "
-                "is opened. Choose a step."
-            )
+            html.explain("Figure 2 of the paper, with the numbers of this very picture. Choose a step.")
             open_ = html.run_button("Work it out again", "inside-run")
             asked = gr.State("", time_to_live=STATE_SECONDS)
-        empty = note(
-            "Worked out once, when this tab is opened: what words, memory and noise did in your picture."
-        )
+        empty = note("What words, memory and noise did in your picture is worked out when the tab opens.")
         seen = html.panel(empty, elem_id="inside-result", js_on_load=html.script("inside.js"))
         faded = html.panel(elem_id="inside-fading")
-        html.section("memory", "Swap the memory")
-        html.explain("Same words, same noise. Whatever differs was the memory's doing.")
-        run = html.run_button("Swap the memory", "controls-run")
-        empty = note("Your caption with the best memory, with none, the worst, a random one and its own.")
-        made = html.panel(empty, elem_id="controls-result")
-    # In line, if in no group's: of an event beside the queue the page does not hear that a state has changed.
-    quiet = {name: html.QUEUED[name] for name in ("show_progress", "api_visibility")}
-    compose.on(tab.select, question, compose.whole_query, [asked], **quiet)
+    # Of an event beside the queue the page does not hear that a state has changed.
+    compose.on(tab.select, question, compose.whole_query, [asked], **html.IN_LINE)
     compose.on([open_.click, asked.change], show, compose.whole_query, [seen, faded, "status"])
-    compose.on(run.click, exchange, compose.whole_query, [made, "status"])

@@ -55,14 +55,12 @@ const png = (picture) => new Promise((made) => {
   canvas.toBlob(made, "image/png");
 });
 const copy = async (picture, button) => {
-  button.dataset.label ??= button.textContent;
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": png(picture) })]);
-    button.textContent = "Copied";
+    window.memdriven.answer(button, "Copied");
   } catch {
-    button.textContent = "Not allowed here: download it";
+    window.memdriven.answer(button, "Not allowed here: download it");
   }
-  setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
 };
 
 // A click on a picture opens it; where the click means something else, a button in its corner does.

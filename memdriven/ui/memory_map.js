@@ -37,11 +37,9 @@ const query = () => {
   return holder ? JSON.parse(holder.dataset.query) : null;
 };
 
-const dot = (pen, place, radius) => {
-  const [x, y] = point(place);
+const circle = (pen, place, radius) => {
   pen.beginPath();
-  pen.arc(x, y, radius, 0, 7);
-  pen.fill();
+  pen.arc(...point(place), radius, 0, 7);
 };
 
 const paint = () => {
@@ -61,7 +59,8 @@ const paint = () => {
   for (let place = 0; place < data.ids.length; place++) {
     pen.fillStyle = data.colours[place];
     pen.globalAlpha = !data.kept || data.kept.has(place) ? 0.9 : 0.1;
-    dot(pen, place, radius);
+    circle(pen, place, radius);
+    pen.fill();
   }
   pen.globalAlpha = 1;
   const asked = query();
@@ -69,9 +68,7 @@ const paint = () => {
   if (current >= 0) {
     pen.strokeStyle = css("--md-ink");
     pen.lineWidth = 2;
-    const [x, y] = point(current);
-    pen.beginPath();
-    pen.arc(x, y, radius + 4, 0, 7);
+    circle(pen, current, radius + 4);
     pen.stroke();
   }
 };
@@ -88,13 +85,11 @@ const star = (pen, asked, radius) => {
   for (const id of asked.ids) {
     const place = data.place.get(id);
     if (place === undefined) continue;
-    const [px, py] = point(place);
     pen.beginPath();
     pen.moveTo(x, y);
-    pen.lineTo(px, py);
+    pen.lineTo(...point(place));
     pen.stroke();
-    pen.beginPath();
-    pen.arc(px, py, radius + 3, 0, 7);
+    circle(pen, place, radius + 3);
     pen.stroke();
   }
   pen.fillStyle = css("--md-text");
@@ -110,14 +105,15 @@ const star = (pen, asked, radius) => {
   pen.stroke();
 };
 
+// Those that the search leaves.
+const places = () => [...data.ids.keys()].filter((place) => !data.kept || data.kept.has(place));
 const nearest = (x, y, reach) => {
   let best = -1;
-  let least = reach * reach;
-  for (let place = 0; place < data.ids.length; place++) {
-    if (data.kept && !data.kept.has(place)) continue;
+  let least = reach;
+  for (const place of places()) {
     const [px, py] = point(place);
-    const gap = (px - x) ** 2 + (py - y) ** 2;
-    if (gap < least) { least = gap; best = place; }
+    const gap = Math.hypot(px - x, py - y);
+    if (gap < least) [best, least] = [place, gap];
   }
   return best;
 };
@@ -199,20 +195,12 @@ element.addEventListener("wheel", (event) => {
 
 element.addEventListener("keydown", (event) => {
   if (!data || event.target !== canvas()) return;
-  const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const way = window.memdriven.ARROWS[event.key];
   if (way) {
     event.preventDefault();
     const from = current < 0 ? [canvas().clientWidth / 2, canvas().clientHeight / 2] : point(current);
-    let best = -1;
-    let least = Infinity;
-    for (let place = 0; place < data.ids.length; place++) {
-      if (place === current || (data.kept && !data.kept.has(place))) continue;
-      const [x, y] = point(place);
-      const along = (x - from[0]) * way[0] + (y - from[1]) * way[1];
-      const aside = Math.abs((x - from[0]) * way[1]) + Math.abs((y - from[1]) * way[0]);
-      if (along > 0.5 && along + 3 * aside < least) { least = along + 3 * aside; best = place; }
-    }
-    if (best >= 0) pointAt(best);
+    const found = places()[window.memdriven.towards(way, from, places().map(point))];
+    if (found !== undefined) pointAt(found);
   } else if (event.key === "Enter" && current >= 0) {
     trigger("click", { item: data.ids[current] });
   }

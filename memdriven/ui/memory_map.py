@@ -20,7 +20,7 @@ from memdriven.numbers import counted, percent, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import hint, note, panel, status
-from memdriven.ui.picture import history_item, keep_from, picture_panel
+from memdriven.ui.picture import keep_from, picture_panel
 from memdriven.ui.query import Compose, Query
 from memdriven.ui.references import panels
 from memdriven.ui.state import BackgroundTask, TaskCache
@@ -86,7 +86,7 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]
 def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
-    if not str(Query(*query).caption).strip():
+    if Query(*query).empty:
         return hint("Write a caption to see where it belongs."), status(html.READY)
     prepared = pipe.prepare(references.read(*query))
     layout, _ = drawing(pipe).result()
@@ -102,7 +102,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         raise ConfigError("a point of the map", shown(chosen), "choose a point again")
     item = pipe.bank.items[pipe.bank.index_of(chosen)]
     new = asked.steering.pin(chosen)
-    asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
+    asked = asked._replace(caption=item.captions[0] if asked.empty else asked.caption, steering=new)
     output = pipe(references.read(*asked))
     line, result, seed = references.again(output.prepared, new), picture_panel(output), output.recipe.seed
     pinned = chosen in new.pins
@@ -117,7 +117,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         "unknown": unknown,
         "result": result,
         "seed": str(seed),
-        "current": history_item(output),
+        "current": output.recipe,
     }
 
 

@@ -38,7 +38,8 @@ def run(
         pictures.append(picture)
         shown.append(image_uri(picture))
         line = f"Painting: {len(pictures)} of {total} pictures."
-        yield film(shown, len(shown) - 1), status(line, busy=True)
+        made = html.render("morph", pictures=shown, place=len(shown) - 1, ends=())
+        yield made, status(line, busy=True)
     # What does not move is at the far end as it is at the near one.
     first, last = pipe.prepare(near).retrieval, pipe.prepare(far).retrieval
     reached = (last if "words" in moving else first).caption
@@ -49,9 +50,10 @@ def run(
     for kind, label in FORMAT_NAMES.items():
         address = html.data_uri(morph.animation(pictures, kind), f"image/{kind.lower()}")
         files.append((f"memdriven-morph.{kind.lower()}", address, label))
-    made = film(
-        shown,
-        0,
+    made = html.render(
+        "morph",
+        pictures=shown,
+        place=0,
         steps=[f"{100 * gap / (max(gaps) or 1):.0f}%" for gap in gaps],
         total=percent(sum(gaps), 1),
         ends=ends,
@@ -59,11 +61,6 @@ def run(
         files=files,
     )
     yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
-
-
-def film(pictures: Sequence[str], place: int, ends: Sequence[object] = (), **more: object) -> str:
-    """Return pictures (data URIs) on one spot, one of them shown, with a slider; at last with its `ends`."""
-    return html.render("morph", pictures=pictures, place=place, ends=ends, **more)
 
 
 def build(compose: Compose) -> None:

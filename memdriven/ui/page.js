@@ -3,16 +3,25 @@
   const caption = () => document.querySelector("#caption textarea");
 
   // Gradio listens to the DOM's own input event, as if the words had been typed.
-  const write = (words) => {
+  const write = (words, place = words.length) => {
     const box = caption();
     box.value = words;
+    box.setSelectionRange(place, place);
     box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
   };
+  const take = (words) => { write(words); caption().focus(); };
+
+  // What a button has done stands on it for a while.
+  const answer = (button, words) => {
+    button.dataset.label ??= button.textContent;
+    button.textContent = words;
+    setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
+  };
+  Object.assign(window.memdriven ??= {}, { write, answer });
 
   const replaceWord = (unknown, known) => {
     const words = caption().value.normalize("NFKC").split(/([\p{L}\p{N}_]+)/u);
-    write(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
+    take(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
   };
 
   // Without a clipboard (plain http, or refused) the words lie selected beside the button.
@@ -21,7 +30,7 @@
     const box = document.createElement("input");
     label.className = "md-by-hand";
     Object.assign(box, { readOnly: true, value: words });
-    label.append(button.dataset.byHand, box);
+    label.append("Selected for you to copy:", box);
     if (button.nextElementSibling?.matches(".md-by-hand")) button.nextElementSibling.remove();
     button.after(label);
     box.select();
@@ -34,9 +43,7 @@
       offer(button, words);
       return;
     }
-    button.dataset.label ??= button.textContent;
-    button.textContent = button.dataset.copied;
-    setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
+    answer(button, "Copied");
   };
 
   // The recipe becomes part of the page's address, which can be copied, kept or sent.
@@ -92,9 +99,9 @@
     );
     if (!target) return;
     const data = target.dataset;
-    if (data.caption) { write(data.caption); setTimeout(() => document.querySelector("#generate").click(), 60); }
-    else if (data.words && target.matches("button")) write(data.words);
-    else if (data.word) write(`${caption().value.trimEnd()} ${data.word}`.trimStart());
+    if (data.caption) { take(data.caption); setTimeout(() => document.querySelector("#generate").click(), 60); }
+    else if (data.words && target.matches("button")) take(data.words);
+    else if (data.word) take(`${caption().value.trimEnd()} ${data.word}`.trimStart());
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);
     else if (data.press) reach(data.press, data.tab, press);
@@ -103,90 +110,12 @@
 
   // A chosen file goes to Python as text inside an event, and never becomes a file there.
   const LONGEST = 8_000_000;
-  window.memdriven ??= {};
   window.memdriven.send = (file, trigger) => {
     const reader = new FileReader();
     reader.onload = () => trigger("upload", { content: reader.result.split(",")[1] ?? "" });
     if (file.size > LONGEST) trigger("upload", { content: null });
     else reader.readAsDataURL(file);
   };
-
-  // The list of past pictures lies in the browser alone, under one key that all tabs of it share. What
-  // another tab has added since this one last looked is kept; what is forgotten here can be brought back.
-  const KEY = "memdriven.pictures.1";
-  const LEFT = { true: 100, false: 50 };  // favourites, and others
-  const limited = (list) => {
-    const left = { ...LEFT };
-    return list.filter((one) => left[Boolean(one.star)]-- > 0);
-  };
-  const fewer = (list) => {
-    const others = list.filter((one) => !one.star).slice(-5);
-    return list.filter((one) => !others.includes(one));
-  };
-  let seen = new Set();
-  let forgotten = null;
-  const complain = (why) => {
-    const line = document.querySelector("#storage") ?? document.createElement("p");
-    Object.assign(line, { id: "storage", className: "md-hint", textContent: why });
-    line.setAttribute("role", "alert");
-    document.querySelector("#status")?.after(line);
-  };
-  const offerUndo = () =>
-    document.querySelector("#history-undo")?.classList.toggle("md-shown", forgotten !== null);
-  const stored = () => {
-    try {
-      const list = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-      return Array.isArray(list) ? list : [];
-    } catch {
-      return [];
-    }
-  };
-  const store = (list) => {
-    for (let kept = limited(list); ; kept = fewer(kept)) {
-      try {
-        localStorage.setItem(KEY, JSON.stringify(kept));
-      } catch (error) {
-        if (error.name === "QuotaExceededError" && fewer(kept).length < kept.length) continue;
-        complain("This browser does not let the page keep your pictures: save those you want.");
-      }
-      seen = new Set(kept.map((one) => one.recipe));
-      return kept;
-    }
-  };
-  seen = new Set(stored().map((one) => one.recipe));
-  window.memdriven.history = {
-    read: () => {
-      const list = stored();
-      seen = new Set(list.map((one) => one.recipe));
-      return list;
-    },
-    add: (made) => {
-      if (!made) return window.memdriven.history.read();
-      const same = stored().find((one) => one.recipe === made.recipe);
-      return store([{ ...same, ...made }, ...stored().filter((one) => one.recipe !== made.recipe)]);
-    },
-    edit: (act, recipe) => {
-      const chosen = (one) => (act === "clear" ? seen.has(one.recipe) : one.recipe === recipe);
-      if (act === "clear") forgotten = stored().filter(chosen);
-      if (act === "star") store(stored().map((one) => (chosen(one) ? { ...one, star: !one.star } : one)));
-      else store(stored().filter((one) => !chosen(one)));
-      offerUndo();
-    },
-    undo: () => {
-      const back = forgotten ?? [];
-      const now = stored();
-      const here = new Set(now.map((one) => one.recipe));
-      forgotten = null;
-      offerUndo();
-      return store([...now, ...back.filter((one) => !here.has(one.recipe))]);
-    },
-  };
-
-  // Before the panel tells that its button was pressed, so that the list is then read as it is.
-  document.addEventListener("click", (event) => {
-    const act = event.target.closest("#history [data-event=like]");
-    if (act) window.memdriven.history.edit(act.dataset.act, act.closest("li")?.dataset.recipe);
-  }, true);
 
   // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe, others are own images.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
@@ -241,29 +170,30 @@
     (open ?? document.querySelector("#generate")).click();
   });
 
-  // Arrow keys go to the nearest picture or button in that direction, as they lie on the page.
-  const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  // Arrow keys go to the nearest picture or button in that direction, as they lie on the page. What lies aside counts
+  // more, so that a row or a column is followed to its end.
+  const towards = ([x, y], [left, top], points) => {
+    const gaps = points.map(([right, down]) => {
+      const along = (right - left) * x + (down - top) * y;
+      const aside = Math.abs((right - left) * y) + Math.abs((down - top) * x);
+      return along < 1 ? Infinity : along + 4 * aside;
+    });
+    const least = gaps.reduce((one, other) => Math.min(one, other), Infinity);
+    return least < Infinity ? gaps.indexOf(least) : -1;
+  };
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  Object.assign(window.memdriven, { towards, ARROWS });
   const middle = (one) => {
     const box = one.getBoundingClientRect();
     return [box.x + box.width / 2, box.y + box.height / 2];
   };
   document.addEventListener("keydown", (event) => {
-    const [x, y] = STEPS[event.key] ?? [0, 0];
+    const way = ARROWS[event.key];
     const place = event.target.closest(".md-grid, .md-rows, .md-history");
-    if (!place || (!x && !y) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!place || !way || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const [left, top] = middle(event.target);
-    let next = null;
-    let nearest = Infinity;
-    for (const one of place.querySelectorAll("button, input")) {
-      const [right, down] = middle(one);
-      const along = (right - left) * x + (down - top) * y;
-      const aside = Math.abs((right - left) * y) + Math.abs((down - top) * x);
-      // What lies aside counts more, so that a row or a column is followed to its end.
-      if (along < 1 || along + 4 * aside >= nearest) continue;
-      [next, nearest] = [one, along + 4 * aside];
-    }
-    next?.focus();
+    const all = [...place.querySelectorAll("button, input")];
+    all[towards(way, middle(event.target), all.map(middle))]?.focus();
   });
 
   // A seed that somebody wrote or pasted is meant to be kept.

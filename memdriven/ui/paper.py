@@ -47,7 +47,7 @@ def _requests(asked: Query) -> list[Request]:
     seed = state.read_seed(str(asked.seed or ""), keep=True)
     tries = int(state.read_number("tries", asked.tries))
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
-    if str(asked.caption).strip():
+    if not asked.empty:
         own = replace(references.read(*asked), seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
     return found[:ROWS] or [Request(caption=pipe.bank.items[0].captions[0], seeds=(seed,), best_of=tries)]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import Any, NotRequired, TypedDict, TypeGuard
+from typing import Any
 
 from PIL import Image
 
-from memdriven.data.images import centre_square
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline import own_image
 from memdriven.pipeline.claims import Claim, Named, by_thing, denials
@@ -26,47 +23,12 @@ from memdriven.ui.references import MEMORY_EMPTY, panels, select, show_reference
 from memdriven.ui.steering import Steering, fetch, own_panel, steps_line
 
 part = partial(html.part, of="known")
-SIDE = 96
-_URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
-
-
-class HistoryItem(TypedDict):
-    """A picture's recipe as JSON, and what it looks like as the data URI of a WebP."""
-
-    recipe: str
-    image: str
-    star: NotRequired[bool]
-    """A favourite, which newer pictures do not push out."""
-    at: NotRequired[float]
-    """When it was painted: the same recipe, painted anew, is another moment."""
-    again: NotRequired[bool]
-    """Shown before the page was loaded again: the history has it already, or was told to forget it."""
-
-
-def history_item(output: PipelineOutput, index: int = 0) -> HistoryItem:
-    """Return what to remember of a finished picture."""
-    small = centre_square(output.all_stages[index][-1], SIDE)
-    return {"recipe": output.recipes[index].to_json(), "image": html.image_uri(small)}
-
-
-_KINDS = {"recipe": str, "image": str, "star": bool, "at": float, "again": bool}
-
-
-def is_history_item(value: object) -> TypeGuard[HistoryItem]:
-    """Return whether something that a browser stored is a valid history item."""
-    if not (isinstance(value, dict) and {"recipe", "image"} <= set(value) <= set(_KINDS)):
-        return False
-    if not all(isinstance(each, _KINDS[name]) for name, each in value.items()):
-        return False
-    with suppress(MemDrivenError):
-        return bool(_URI.fullmatch(value["image"]) and Recipe.from_json(value["recipe"]))
-    return False
 
 
 def recipe_of(current: object, wanted: str) -> Recipe:
     """Return the recipe of the picture on screen."""
-    if is_history_item(current):
-        return Recipe.from_json(current["recipe"])
+    if isinstance(current, Recipe):
+        return current
     raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
 
 
@@ -74,16 +36,14 @@ LARGER = (2, 4)
 """Times that a picture can be enlarged for its download."""
 
 
-def picture_panel(
-    output: PipelineOutput, resolutions: Sequence[int] = (), tried: Sequence[Tried] = ()
-) -> str:
+def picture_panel(output: PipelineOutput, tried: Sequence[Tried] = (), *, fresh: bool = True) -> str:
     """Return the picture as far as it is, its stages, and, once complete, all that is known of it.
 
-    `resolutions` are by default those of the model in use, `tried` the references that it was chosen of.
+    `tried` are the references that it was chosen of. A `fresh` one is listed in the browser's history.
     """
     stages, recipe, values = output.stages, output.recipe, dict[str, object]()
     seen = [html.image_uri(stage) for stage in stages]
-    shown = zip_longest(resolutions or state.pipeline().resolutions, seen)
+    shown = list(zip_longest(state.pipeline().resolutions, seen))
     src = seen[-1] if seen else ""
     if output.complete:
         src = html.data_uri(output.png(), "image/png")
@@ -97,7 +57,8 @@ def picture_panel(
             "timing": part("times", output.timings),
             "written": recipe.to_json(indent=1),
         }
-    return html.render("picture", src=src, stages=list(shown), output=output, recipe=recipe, **values)
+    of = {"output": output, "recipe": recipe, "fresh": fresh and output.complete}
+    return html.render("picture", src=src, stages=shown, **of, **values)
 
 
 def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
@@ -125,8 +86,8 @@ OPENING_SEED = 1
 """Of the picture that the page opens with."""
 
 
-def paint(*asked: Any) -> Iterator[dict[str, Any]]:
-    """Yield memory panel, unknown words, result, status, seed and the finished picture, by name."""
+def paint(*asked: Any, fresh: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield memory panel, unknown words, result, status, seed and the finished picture's recipe, by name."""
     pipe, wanted = state.pipeline(), Query(*asked)
     request, line = wanted.request(), "Looking into the memory\u2026"
     if request.best_of > (request.k or 1):
@@ -141,12 +102,12 @@ def paint(*asked: Any) -> Iterator[dict[str, Any]]:
         if output.complete:
             line = f"Done in {output.timings['total']:.0f} ms with seed {output.recipe.seed}."
         made: dict[str, Any] = {"status": status(line, busy=not output.complete)}
-        made["result"] = picture_panel(output, pipe.resolutions, found.tried)
+        made["result"] = picture_panel(output, found.tried, fresh=fresh)
         # A panel that was asked for while the words were typed may have come in between.
         if not output.stages or (output.complete and found.retrieval.tried):
             made["memory"], made["unknown"] = panels(found)
         if output.complete:
-            made["current"] = {**history_item(output), "at": time.time()}
+            made["current"] = output.recipe
         yield made
 
 
@@ -157,7 +118,7 @@ def opening() -> dict[str, Any]:
         caption, tries, seed = query.read_examples(pipe)[0], query.read_tries(pipe), str(OPENING_SEED)
         asked = Query(caption, "retrieved", settings.strategy, settings.k, seed, True, tries=tries)
         shown = {"caption": caption, "seed": seed}
-        for step in paint(*asked):
+        for step in paint(*asked, fresh=False):
             shown |= step
         return shown if "current" in shown else {}
     return {}
@@ -165,7 +126,7 @@ def opening() -> dict[str, Any]:
 
 def enlarge(event: gr.EventData, current: object, steering: Steering) -> Iterator[dict[str, str]]:
     """Yield a link to the picture on screen, smoothly enlarged, and the status, by name."""
-    yield {"larger": ""}
+    yield {"saved": ""}
     times = next((each for each in LARGER if str(getattr(event, "times", "")) == str(each)), 2)
     recipe = recipe_of(current, "a picture to enlarge")
     made = state.pipeline().from_recipe(recipe, steering.images).images[0]
@@ -173,7 +134,7 @@ def enlarge(event: gr.EventData, current: object, steering: Steering) -> Iterato
     link = html.save_link(
         f"memdriven-{recipe.seed}-x{times}.png", html.data_uri(recipe.to_png(large), "image/png")
     )
-    yield {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
+    yield {"saved": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
 
 
 def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
@@ -184,9 +145,9 @@ def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
     wanted = Query(*asked)
     steering: Steering = wanted.steering
     act, item = getattr(event, "act", None), getattr(event, "id", None)
-    if is_history_item(current) and act not in ("release", "steady") and not steering.active:
-        recipe = Recipe.from_json(current["recipe"])
-        steering = replace(steering, shown=recipe) if recipe.caption == wanted.caption else steering
+    begins = act not in ("release", "steady") and not steering.active
+    if begins and isinstance(current, Recipe) and current.caption == wanted.caption:
+        steering = replace(steering, shown=current)
     known = steering.owns(item) or in_bank(item)
     return _steered(wanted, steering.after(act, item, getattr(event, "value", None), known))
 
@@ -247,7 +208,7 @@ SWITCHED = ("facts", "checkpoint", "k", "tries", "share", "fade", "guidance", *S
 def build(column: Compose, begin: Mapping[str, Any]) -> None:
     """Add the tab.
 
-    Its panels are memory, result, own (images), and larger, which holds an enlarged picture.
+    Its panels are memory, result and own (images).
     """
     with gr.Tab("Picture", id="picture"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
@@ -258,10 +219,8 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", "Picture")
             first = begin.get("result", part("blank"))
-            column.result = panel(
-                first, elem_id="result", js_on_load=html.CLICKS + html.script("lightbox.js", "history.js")
-            )
-            column.larger = panel(elem_id="larger")
+            sent = html.CLICKS + html.script("lightbox.js", "pictures.js")
+            column.result = panel(first, elem_id="result", js_on_load=sent)
     asked, preview = column.whole_query, column.named(*PREVIEW)
     changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
     gr.on(changes, show_references, asked, preview, trigger_mode="always_last", **html.BESIDE)
@@ -270,8 +229,7 @@ def build(column: Compose, begin: Mapping[str, Any]) -> None:
     column.on(column.own.upload, add_own, asked, STEERED)
     column.on(column.own.submit, fetch, ["steering"], ["own", "status"], **html.FETCH)
     keep_from(column.result, column)
-    larger = column.on(column.result.submit, enlarge, ["current", "steering"], ["larger", "status"])
-    larger.success(None, js=html.pressing("larger"))
+    column.on(column.result.submit, enlarge, ["current", "steering"], ["saved", "status"])
     switched = column.on(column.checkpoint.input, query.switch, ["checkpoint"], SWITCHED)
     switched.success(lambda *values: show_references(*values)[:2], asked, preview[:2], **html.BESIDE)
     painted = (*PREVIEW, "result", "seed", "current")

@@ -147,9 +147,8 @@ class Compose(SimpleNamespace):
     Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
     place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
     (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
-    current, the last finished picture (a `HistoryItem`, None before the first); made, the picture that the
-    browser is to add to its list; and past, that list: the History tab's content is made when it is first
-    opened, and would miss the pictures before.
+    current, the last finished picture's recipe (None before the first); and saved, a file that the browser
+    keeps as soon as it comes.
     """
 
     @property
@@ -254,11 +253,6 @@ def known_words() -> str:
     return part("known", words, f" about {subject.removesuffix('s')}s" if subject else "")
 
 
-def batch() -> str:
-    """Return the place for several captions, which are painted one after the other (`words.js`)."""
-    return part("batch", _examples(2))
-
-
 def facts() -> str:
     """Return what is in use as a quiet line."""
     return hint(f"{state.chosen()}: {counted(state.pipeline().bank.n, 'picture')} in memory")
@@ -320,7 +314,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
             column.unknown = panel(elem_id="unknown")
             with gr.Row(elem_id="word-tools"):
                 vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=html.script("words.js"))
-                panel(batch(), elem_id="batch")
+                panel(part("batch", _examples(2)), elem_id="batch")
             tried = panel(chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
@@ -372,7 +366,8 @@ def build(begin: Mapping[str, Any]) -> Compose:
                 with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
                     column.share = html.slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
                     panel(part("ends"))
-    column.past, column.made = gr.JSON([], visible=False), gr.JSON(None, visible=False)
+    save = "watch('value', () => setTimeout(() => element.querySelector('a')?.click(), 100))"
+    column.saved = panel(elem_id="saved", js_on_load=save)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
     dice.click(None, None, [column.seed, column.keep], js=drawn)
     # What is written into the box of the seed, by hand or the button, is kept (`page.js`).

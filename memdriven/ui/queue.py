@@ -400,8 +400,8 @@ def stop_with(column: SimpleNamespace) -> None:
     """
 
     async def stopped() -> str:
-        line, links = status("Stopped."), {column.larger: "", column.saved: ""}
-        stop({column.status: line, column.checkpoint: state.chosen(), **links})
+        line = status("Stopped.")
+        stop({column.status: line, column.checkpoint: state.chosen(), column.saved: ""})
         return line
 
     column.stop.click(stopped, None, column.status, **PRESS)

@@ -1,11 +1,5 @@
 // The caption box: words of the model's vocabulary that begin like the one being typed, and lists of captions.
 const caption = () => document.querySelector("#caption textarea");
-const write = (words, place = words.length) => {
-  const box = caption();
-  box.value = words;
-  box.setSelectionRange(place, place);
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-};
 
 // ------------------------------------------------------------------------------------------ completion
 // A line of buttons after the box, and so the next stop of the Tab key. It takes no key of the box itself.
@@ -41,7 +35,7 @@ offers.addEventListener("click", (event) => {
   const end = box.selectionStart;
   const rest = box.value.slice(end).replace(/^ /, "");
   const words = `${box.value.slice(0, end - begun().length)}${word} `;
-  write(words + rest, words.length);
+  window.memdriven.write(words + rest, words.length);
   hide();
   box.focus();
 });
@@ -63,19 +57,12 @@ const LONGEST = 50;
 let running = false;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const busy = () => document.querySelector('#status [data-busy="true"], #place p') !== null;
-const kept = (words) => {
-  try {
-    return JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]").some(
-      (one) => JSON.parse(one.recipe).caption === words);
-  } catch {
-    return true;
-  }
-};
+const kept = (words) => window.memdriven.pictures.read().some((one) => JSON.parse(one.recipe).caption === words);
 const paint = async (words) => {
   const shown = () => document.querySelector('#result .md-result[data-complete="true"]');
   const wrong = () => document.querySelector("#status .md-error");
   const before = [shown(), wrong()];
-  write(words);
+  window.memdriven.write(words);
   await pause(100);
   for (let idle = 0; running && idle < 100; idle += busy() ? -idle : 1) {
     // Nothing is heard of a press that the full line refused.

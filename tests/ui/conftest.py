@@ -284,8 +284,7 @@ class Visitor:
     def forget(self) -> None:
         """Let the browser keep no picture from before, and the History tab show none."""
         self.rest()  # or one that is yet to come is kept
-        self.page.evaluate("localStorage.clear()")
-        self.put_away("#history .md-moment")
+        self.page.evaluate("localStorage.clear(); dispatchEvent(new Event('storage'))")
 
     def put_away(self, selector: str) -> None:
         """Take what is shown off the page, so that what is waited for is not what was there before.

@@ -226,7 +226,7 @@ def test_history_inspect_remix_restore_and_zip(desk: Visitor, shoot: Shoot) -> N
     page.wait_for_selector("#generate")
     page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
-    page.click('#history .md-moment:nth-child(1) [data-act="forget"]')
+    page.click('#history .md-moment:nth-child(1) [data-edit="forget"]')
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 1")
 
 

@@ -57,3 +57,26 @@ def test_the_table_keeps_masked_memories_out_and_the_steps_in(pipe: MemoryDriven
         wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[STEP])
         assert image_uri(wanted.images[0]) in made
     assert "seed 7, step 1 away" in made
+
+
+def test_a_control_without_a_reference_is_told() -> None:
+    *_, (made, line) = compare.table(["oracle", "none"], 1, *asking("a red bird"))
+    assert "only for a caption of the memory" in made
+    assert made.count("md-pick") == 1
+    assert "Compared." in line
+    with pytest.raises(CaptionError):
+        next(compare.table(["none"], 1, *asking("qqq")))
+
+
+def test_controls_hold_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> None:
+    step = Variation(seed=2, strength=0.5)
+    worst = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n).ids[-1]
+    steering = Steering().pin("bird-05").mask(worst).mask("bird-00").step(7, (step,))
+    *_, (made, _) = compare.table(["sentence-sentence", *compare.CONTROLS], 1, *asking(steering=steering))
+    rows = made.split('class="md-row"')[1:]
+    for name, given in (("whole caption vs. captions", ["bird-05"]), ("no memory", [])):
+        wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[step])
+        assert image_uri(wanted.images[0]) in next(row for row in rows if name in row)
+    assert any("worst match" in row for row in rows)
+    assert image_uri(pipe.bank.thumbnail(pipe.bank.index_of(worst))) not in made
+    assert "only for a caption of the memory" in made  # the caption's own memory is masked

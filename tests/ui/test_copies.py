@@ -12,7 +12,6 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import copies, state
 from memdriven.ui.html import image_uri
-from memdriven.ui.picture import history_item
 from memdriven.ui.state import ModelRegistry, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
@@ -35,13 +34,13 @@ def test_the_picture_on_the_page_is_checked(
     step = Variation(seed=2, strength=0.5)
     for model in (pipe, fading):
         shown = model("a blue bird", k=2, seed=9, variations=[step])
-        *_, (made, line) = copies.check(history_item(shown), *QUERY)
+        *_, (made, line) = copies.check(shown.recipe, *QUERY)
         assert image_uri(shown.images[0]) in made
         assert "seed 9" in line
     assert state.chosen() == "tiny"
     private = replace(shown.recipe, references=(("own:abc", 1.0),))
     with pytest.raises(RetrievalError, match="private image"):
-        list(copies.check({**history_item(shown), "recipe": private.to_json()}, *QUERY))
+        list(copies.check(private, *QUERY))
 
 
 def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:

@@ -19,8 +19,6 @@ from memdriven.explore import export
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Variation
 from memdriven.ui import diversity, history, picture, references, state
-from memdriven.ui.history import MOST, panel_html, remember
-from memdriven.ui.picture import HistoryItem, history_item, is_history_item
 from memdriven.ui.query import Query, settings
 from memdriven.ui.references import held
 from memdriven.ui.state import ModelRegistry, find_checkpoints
@@ -33,9 +31,8 @@ pytestmark = pytest.mark.usefixtures("loaded")
 
 
 @pytest.fixture
-def items(pipe: MemoryDrivenPipeline) -> list[HistoryItem]:
-    out = pipe(CAPTION, k=2, seeds=[1, 2, 3])
-    return [history_item(out, place) for place in range(3)]
+def items(pipe: MemoryDrivenPipeline) -> list[Recipe]:
+    return list(pipe(CAPTION, k=2, seeds=[1, 2, 3]).recipes)
 
 
 class Event:
@@ -49,56 +46,25 @@ def arrive(**told: Any) -> dict[str, Any]:
     return history.arrive(Event(**told), Steering())  # type: ignore[arg-type]
 
 
-def act(kind: str, chosen: HistoryItem) -> dict[str, Any]:
-    return history.act(Event(act=kind, recipe=chosen["recipe"]), Steering())  # type: ignore[arg-type]
+def act(kind: str, chosen: Recipe) -> dict[str, Any]:
+    return history.act(Event(act=kind, recipe=chosen.to_json()), Steering())  # type: ignore[arg-type]
 
 
-def save(kind: str, *chosen: HistoryItem) -> dict[str, str]:
-    recipes = [each["recipe"] for each in chosen]
+def save(kind: str, *chosen: Recipe) -> dict[str, str]:
+    recipes = [each.to_json() for each in chosen]
     *_, made = history.save(Event(kind=kind, recipes=recipes), Steering())  # type: ignore[arg-type]
     return made
 
 
-def test_the_history_is_short(items: list[HistoryItem]) -> None:
-    many = [
-        {**items[0], "recipe": replace(Recipe.from_json(items[0]["recipe"]), seeds=(n,)).to_json()}
-        for n in range(MOST + 9)
-    ]
-    assert history.history(many) == many[:MOST]
-    assert remember(None) is None
-
-
-HOSTILE: list[Any] = [
-    None,
-    "x",
-    3,
-    {},
-    {"recipe": "{}", "image": "x"},
-    [],
-    {"recipe": 1, "image": 2, "more": 3},
-]
-
-
-def test_what_a_browser_stored_is_not_trusted(items: list[HistoryItem]) -> None:
-    good = items[0]
-    for image in ("javascript:alert(1)", "data:image/svg+xml;base64,AAAA", good["image"] + '"><b>'):
-        assert not is_history_item({**good, "image": image})
-    assert not is_history_item({**good, "recipe": good["recipe"].replace('"k": 2', '"k": -2')})
-    for odd in HOSTILE:
-        assert not is_history_item(odd)
-        assert ("Every finished picture is listed here. The list stays in this browser.") in panel_html(odd)
-    assert panel_html([*HOSTILE, good]).count('class="md-moment"') == 1
-
-
-def test_inspect_changes_no_setting(items: list[HistoryItem]) -> None:
+def test_inspect_changes_no_setting(items: list[Recipe]) -> None:
     made = act("inspect", items[1])
     assert made.keys() == {"inspection"}
     assert CAPTION in made["inspection"]
-    assert f'data-recipe="{escape(items[1]["recipe"])}"' in made["inspection"]
+    assert f'data-recipe="{escape(items[1].to_json())}"' in made["inspection"]
     assert made["inspection"].count("<img") == 2
 
 
-def test_remix_takes_everything_but_the_noise(items: list[HistoryItem]) -> None:
+def test_remix_takes_everything_but_the_noise(items: list[Recipe]) -> None:
     made = act("remix", items[1])
     wanted = {"caption": CAPTION, "source": "retrieved", "comparison": "sentence-sentence", "k": 2}
     wanted |= {"seed": "", "keep": False, "share": 1.0, "guidance": 0.0, "mirror": "", "window": ""}
@@ -107,7 +73,7 @@ def test_remix_takes_everything_but_the_noise(items: list[HistoryItem]) -> None:
     assert not made.keys() & {"result", "current"}, "the picture stays"
 
 
-def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, items: list[HistoryItem]) -> None:
+def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, items: list[Recipe]) -> None:
     made = act("restore", items[2])
     assert (made["seed"], made["keep"]) == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
@@ -124,7 +90,7 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     query = Query(*(taken.get(name, 1) for name in Query._fields))
     assert pipe(references.read(*query)).images[0].tobytes() == out.images[0].tobytes()
     *_, last = picture.paint(*query)
-    assert last["current"]["recipe"] == out.recipe.to_json()
+    assert last["current"] == out.recipe
     assert "Caption strength" in history.inspection(out.recipe)
     assert "Caption strength" not in history.inspection(pipe(CAPTION).recipe)
 
@@ -135,9 +101,8 @@ def test_how_much_of_the_memory_was_used_comes_back(
     for loaded, share, shown in ((fading, 0.35, True), (pipe, 1.0, False)):
         state.use(loaded)
         out = loaded(CAPTION, seed=4, memory=0.35)
-        weak = history_item(out)
         for kind in ("restore", "remix"):
-            made = act(kind, weak)
+            made = act(kind, out.recipe)
             assert made["share"] == share
             assert made["fade"].visible is shown
             if kind == "restore" and shown:
@@ -146,21 +111,10 @@ def test_how_much_of_the_memory_was_used_comes_back(
     assert "Memory used" not in history.inspection(pipe(CAPTION, seed=4).recipe)
 
 
-def test_the_picture_on_screen_can_be_a_favourite(items: list[HistoryItem]) -> None:
-    assert history.star(items[1])["made"] == {**items[1], "star": True}
-    with pytest.raises(ConfigError):
-        history.star(None)
-
-
-def test_what_was_forgotten_stays_so_when_the_page_is_loaded_again(
-    pipe: MemoryDrivenPipeline, items: list[HistoryItem]
-) -> None:
-    link = Recipe.from_json(items[0]["recipe"]).to_url()
-    came = history.arrive(Event(link=link), Steering())  # type: ignore[arg-type]
-    assert remember(came["current"]) == items[0], "a link's picture is new here"
-    back = history.arrive(Event(link=link, values={}), Steering())["current"]  # type: ignore[arg-type]
-    assert remember(back) is None
-    assert history.star(back)["made"] == {**items[0], "star": True}
+def test_what_was_forgotten_stays_so_when_the_page_is_loaded_again(items: list[Recipe]) -> None:
+    link = items[0].to_url()
+    assert "data-fresh" in arrive(link=link)["result"], "a link's picture is new here"
+    assert "data-fresh" not in arrive(link=link, values={})["result"]
 
 
 @pytest.mark.parametrize("recipe", ["9", "{}", "x", None, {"a": 1}, '{"caption": 3}', ""])
@@ -204,7 +158,7 @@ def test_what_a_page_showed_comes_back_over_its_pictures_settings(pipe: MemoryDr
         False,
     )
     assert made["steering"] == Steering()
-    assert Recipe.from_json(made["current"]["recipe"]).caption == CAPTION
+    assert made["current"].caption == CAPTION
     assert "nobody" not in made
     assert "own image" in arrive(values=values, lost=True)["status"]
 
@@ -234,9 +188,7 @@ def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> 
     assert 'role="alert"' in str(arrive(link=foreign.to_url()))
 
 
-def test_a_recipe_of_an_older_model_can_still_be_used(
-    pipe: MemoryDrivenPipeline, items: list[HistoryItem]
-) -> None:
+def test_a_recipe_of_an_older_model_can_still_be_used(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=11)
     lost = replace(
         out.recipe, references=(("bird-05", 0.75), ("bird-99", 0.25)), checkpoint_hash="abc", bank_hash="def"
@@ -244,19 +196,18 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
     shown = history.inspection(lost)
     assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [True, False, True]
     assert "Made with a model or memory that this page does not have now." in shown
-    old: HistoryItem = {"recipe": lost.to_json(), "image": items[0]["image"]}
     for kind, seed, said in (
         ("remix", "", "Settings taken, noise left free. Generate paints anew."),
         ("similar", "11", ("Painted from that recipe with another model or memory: alike, not the same.")),
     ):
-        made = act(kind, old)
+        made = act(kind, lost)
         assert (made["caption"], made["seed"]) == (CAPTION, seed)
         taken = made["steering"]
         assert taken.pins == ()
         assert [each.id for each in held(taken, CAPTION, lost.strategy, 1)] == ["bird-05"]
         assert said in made["status"]
     alone = pipe(CAPTION, out.recipe.strategy, 1, 11, neighbours=["bird-05"], weights=[1])
-    picture = Recipe.from_json(made["current"]["recipe"])
+    picture = made["current"]
     assert picture.neighbours == ("bird-05",)
     assert picture.checkpoint_hash == pipe.checkpoint.hash
     assert alone.images[0] == pipe.from_recipe(picture).images[0]
@@ -279,8 +230,7 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
     assert 'data-act="similar"' in made["inspection"]
     assert f'data-recipe="{escape(old.to_json())}"' in made["inspection"]
     assert 'data-act="similar"' not in history.inspection(pipe(CAPTION, seed=3).recipe)
-    stored: HistoryItem = {"recipe": old.to_json(), "image": history_item(pipe(CAPTION, seed=3))["image"]}
-    made = act("restore", stored)
+    made = act("restore", old)
     assert 'data-act="similar"' in made["inspection"]
     assert 'role="alert"' in made["status"]
 
@@ -288,11 +238,9 @@ def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline)
 def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> None:
     recipe = replace(pipe(CAPTION, seed=1).recipe, caption="<img src=x onerror=1> red bird")
     assert "<img src=x" not in history.inspection(recipe)
-    item = {"recipe": recipe.to_json(), "image": history_item(pipe(CAPTION, seed=1))["image"]}
-    assert "<img src=x" not in panel_html([item])
 
 
-def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, items: list[HistoryItem]) -> None:
+def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, items: list[Recipe]) -> None:
     made = save("zip", items[0], items[2])
     assert "2 pictures" in made["status"]
     content = base64.b64decode(made["saved"].split("base64,")[1].split('"')[0])
@@ -307,21 +255,15 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, item
         save("zip")
 
 
-def test_what_cannot_be_made_again_is_left_out_and_named(items: list[HistoryItem]) -> None:
-    old = Recipe.from_json(items[1]["recipe"])
-    old_moment: HistoryItem = {
-        "recipe": replace(old, checkpoint_hash="abc").to_json(),
-        "image": items[1]["image"],
-    }
-    stored = [items[0], old_moment, items[2]]
-    assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [False]
-    made = save("zip", *stored)
+def test_what_cannot_be_made_again_is_left_out_and_named(items: list[Recipe]) -> None:
+    old = replace(items[1], checkpoint_hash="abc")
+    made = save("zip", items[0], old, items[2])
     with zipfile.ZipFile(
         io.BytesIO(base64.b64decode(made["saved"].split("base64,")[1].split('"')[0]))
     ) as pack:
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
     assert f"This page cannot make these again: {CAPTION} (seed 2)." in made["status"]
-    saving = history.save(Event(kind="zip", recipes=[stored[1]["recipe"]]), Steering())  # type: ignore[arg-type]
+    saving = history.save(Event(kind="zip", recipes=[old.to_json()]), Steering())  # type: ignore[arg-type]
     assert next(saving) == {"saved": ""}
     with pytest.raises(CheckpointError, match="abc"):
         list(saving)
@@ -336,7 +278,7 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
 ) -> None:
     state.use(ModelRegistry(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     monkeypatch.setattr(state, "session", lambda: "ann")
-    other, own = history_item(fading(CAPTION, seed=1)), history_item(pipe(CAPTION, seed=1))
+    other, own = fading(CAPTION, seed=1).recipe, pipe(CAPTION, seed=1).recipe
     assert "2 pictures" in save("sheet", own, other)["status"]
     assert state.chosen() == "tiny"
     private = replace(fading(CAPTION, seed=1).recipe, references=(("own:0123456789ab", 1.0),))
@@ -348,27 +290,27 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
             assert made["checkpoint"] == state.chosen() == name
 
 
-def tile(grid: str, number: int) -> str:
+def tile(grid: str, number: int) -> Recipe:
     """Return the recipe of a tile by the number that it bears."""
     found = re.findall(r'data-recipe="([^"]*)"', grid)
-    return html.unescape(found[diversity.NUMBERS.index(number)])
+    return Recipe.from_json(html.unescape(found[diversity.NUMBERS.index(number)]))
 
 
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4)
-    steps = list(diversity.vary_near(history_item(out), 0.3, Steering()))
+    steps = list(diversity.vary_near(out.recipe, 0.3, Steering()))
     assert len(steps) == 10
     assert "Nine pictures" in steps[-1][2]
     assert 'class="md-score"' in str(steps[-1][0])
-    kept = act("adopt", {"recipe": tile(steps[-1][1], 5), "image": ""})
+    kept = act("adopt", tile(steps[-1][1], 5))
     step = Variation(seed=5_004, strength=0.3)  # of this picture: another seed has other eight
     assert (kept["seed"], kept["steering"].variations) == ("4", (step,))
     wanted = pipe(CAPTION, seed=4, variations=[step])
     assert base64.b64encode(wanted.png()).decode() in kept["result"]
     assert "1 away" in kept["steps"]
     assert 'data-id="bird-00"' in kept["memory"]
-    assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
+    assert kept["current"] == wanted.recipe
     further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][1]
-    assert Recipe.from_json(tile(further, 0)).variations == (step,)
+    assert tile(further, 0).variations == (step,)
     with pytest.raises(ConfigError, match="a picture to vary"):
         next(diversity.vary_near(None, 0.3, Steering()))

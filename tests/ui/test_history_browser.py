@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from memdriven.ui.history import MOST
 from tests.ui.conftest import Visitor
 
 KEY = "memdriven.pictures.1"
@@ -77,7 +78,7 @@ def test_forgetting_all_can_be_taken_back(empty: Visitor) -> None:
     kept(page, 2)
     page.get_by_role("tab", name="History").click()
     assert not page.is_visible("#history-undo")
-    page.click("#history [data-act=clear]")
+    page.click("#history [data-edit=clear]")
     kept(page, 0)
     page.click("#history-undo")
     assert kept(page, 2) == ["a small blue bird", "a small red bird"]
@@ -94,63 +95,41 @@ def test_an_error_leaves_the_picture(empty: Visitor) -> None:
     assert visitor.page.get_attribute("#result img.md-result", "src") == before
 
 
-def test_quick_presses_all_count_though_the_list_comes_late(empty: Visitor) -> None:
-    """The browser changes its own list: what comes back from the server is drawn, and undoes nothing."""
-    visitor, waiting, held = empty, list[Any](), True
-    page = visitor.page
+def test_the_list_is_changed_by_keys_and_keeps_its_place(empty: Visitor) -> None:
+    visitor, page = empty, empty.page
     for caption in ("a small red bird", "a small blue bird", "a small green bird"):
         make(visitor, caption)
     kept(page, 3)
     page.get_by_role("tab", name="History").click()
-    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 3")
-
-    def hold(route: Any) -> None:
-        waiting.append(route) if held else route.continue_()
-
-    page.route("**/gradio_api/**", hold)
-    for act, place in (("star", 0), ("forget", 1), ("star", 2)):
-        page.click(f'#history .md-moment:nth-child({place + 1}) [data-act="{act}"]')
+    page.locator("#history .md-moment input").nth(2).check()
+    for act, place in (("star", 0), ("forget", 1)):
+        page.locator(f'#history .md-moment:nth-child({place + 1}) [data-edit="{act}"]').focus()
+        page.keyboard.press("Enter")
     assert kept(page, 2) == ["a small green bird", "a small red bird"]
-    held = False
-    for route in waiting:
-        route.continue_()
-    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
-    page.wait_for_function(
-        "document.querySelectorAll('#history [data-act=star][aria-pressed=true]').length === 2"
-    )
-    visitor.rest()
-    kept(page, 2)
-    page.unroute("**/gradio_api/**")
-
-
-def test_a_press_takes_the_picture_beside_it_though_the_list_comes_late(empty: Visitor) -> None:
-    visitor, waiting, held = empty, list[Any](), True
-    page = visitor.page
-    make(visitor, "a small red bird")
-    kept(page, 1)
-    page.get_by_role("tab", name="History").click()
-    page.wait_for_selector("#history .md-moment")
-
-    def hold(route: Any) -> None:
-        drawing = '"data":[[' in (route.request.post_data or "")  # of the list
-        waiting.append(route) if held and drawing else route.continue_()
-
-    page.route("**/queue/join*", hold)
-    visitor.write("a small blue bird")
-    page.click("#generate")
-    kept(page, 2)
-    page.get_by_role("tab", name="History").click()
-    assert waiting
-    assert page.locator("#history .md-moment").count() == 1, "the list before the new picture"
-    page.click('#history .md-moment:first-child [data-act="inspect"]:not(.md-history-picture)')
-    visitor.wait_text("#inspection", "a small red bird")
-    held = False
-    for route in waiting:
-        route.continue_()
-    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+    here = "document.activeElement.ariaLabel + document.activeElement.closest('li').innerText"
+    assert "Forget: a small red bird" in page.evaluate(here)
+    assert [page.locator("#history input").nth(place).is_checked() for place in (0, 1)] == [False, True]
+    assert page.locator("#history [data-edit=star][aria-pressed=true]").count() == 1
     page.click('#history [data-act="restore"] >> nth=1')
     visitor.wait_text("#result .md-picture-words", "a small red bird")
-    page.unroute("**/queue/join*")
+    page.wait_for_function(
+        "document.querySelector('#history .md-history-words')?.textContent === 'a small red bird'"
+    )
+
+
+def test_what_a_browser_stored_is_shown_as_words(empty: Visitor) -> None:
+    page = empty.page
+    page.get_by_role("tab", name="History").click()
+    page.wait_for_selector("#history .md-note:visible")
+    recipe = {"caption": "<img src=x onerror=1> bird", "seed": 3, "variations": [{"seed": 1, "strength": 1}]}
+    odd = [None, 3, "x", {}, {"recipe": "{", "image": 2}, {"recipe": "{}"}]
+    stored = json.dumps([*odd, {"recipe": json.dumps(recipe), "image": "data:,"}])
+    page.evaluate("([key, all]) => localStorage.setItem(key, all)", [KEY, stored])
+    page.evaluate("dispatchEvent(new Event('storage'))")
+    page.wait_for_selector("#history .md-moment")
+    assert page.inner_text("#history .md-history-words") == recipe["caption"]
+    assert page.inner_text("#history .md-seed") == "seed 3, step 1 away"
+    assert page.locator("#history .md-moment").count() == page.locator("#history img").count() == 1
 
 
 def test_a_picture_painted_anew_is_in_the_list_anew(visit: Callable[..., Visitor]) -> None:
@@ -162,7 +141,7 @@ def test_a_picture_painted_anew_is_in_the_list_anew(visit: Callable[..., Visitor
     visitor.generate()
     kept(page, 1)  # the very picture that the page opens with
     page.get_by_role("tab", name="History").click()
-    page.click('#history [data-act="forget"]')
+    page.click('#history [data-edit="forget"]')
     kept(page, 0)
     page.get_by_role("tab", name="Picture").click()
     visitor.generate()
@@ -171,12 +150,21 @@ def test_a_picture_painted_anew_is_in_the_list_anew(visit: Callable[..., Visitor
 
 def test_favourites_outlive_the_limit_of_the_list(empty: Visitor) -> None:
     page = empty.page
-    add = "one => window.memdriven.history.add(one).map(each => each.recipe + (each.star ? '*' : ''))"
-    page.evaluate(add, {"recipe": "first", "image": "", "star": True})
+    add = "one => window.memdriven.pictures.add(one).map(each => each.recipe + (each.star ? '*' : ''))"
+
+    def named(caption: str) -> str:
+        return json.dumps({"caption": caption})
+
+    page.evaluate(add, {"recipe": named("first"), "image": "", "star": True})
     for number in range(60):
-        found = page.evaluate(add, {"recipe": str(number), "image": ""})
-    assert found == [*map(str, range(59, 9, -1)), "first*"]
-    assert page.evaluate(add, {"recipe": "first", "image": ""})[0] == "first*", "painted again it stays one"
+        found = page.evaluate(add, {"recipe": named(str(number)), "image": ""})
+    first = named("first") + "*"
+    assert found == [*(named(str(number)) for number in range(59, 9, -1)), first]
+    assert page.evaluate(add, {"recipe": named("first"), "image": ""})[0] == first, "it stays one"
+    for number in range(105):
+        found = page.evaluate(add, {"recipe": named(f"best {number}"), "image": "", "star": True})
+    assert sum(each.endswith("*") for each in found) == 100
+    assert len(found) == 150 == MOST
 
 
 FULL = (

@@ -8,16 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from memdriven.errors import CaptionError
 from memdriven.explore.inside import look_inside
 from memdriven.numbers import percent
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Request, Variation
+from memdriven.pipeline.request import Request
 from memdriven.ui import gr, inside, state
 from memdriven.ui import html as charts
 from memdriven.ui.html import image_uri
 from memdriven.ui.query import read_examples
-from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -108,29 +106,3 @@ def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -
         assert shown.index(wanted) < shown.index("</li>")
     *_, (_, none, _) = inside.show(*asking(source="none"))
     assert none == ""
-
-
-def test_controls_come_one_by_one() -> None:
-    steps = list(inside.exchange(*QUERY))
-    assert [step[0].count("data-control=") for step in steps] == [1, 2, 3, 4, 5]
-    assert steps[-1][0].count("data-control") == 5
-    *_, (made, line) = inside.exchange(*asking("a red bird"))
-    assert "only for a caption of the memory" in made
-    assert 'data-busy="false"' in line
-    with pytest.raises(CaptionError):
-        next(inside.exchange(*asking("qqq")))
-
-
-def test_controls_hold_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> None:
-    step = Variation(seed=2, strength=0.5)
-    worst = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n).ids[-1]
-    steering = Steering().pin("bird-05").mask(worst).mask("bird-00").step(7, (step,))
-    *_, (made, _) = inside.exchange(*asking(steering=steering))
-    shown = {
-        name: made.split(f'data-control="{name}"')[-1].split("</li>")[0] for name in ("retrieved", "none")
-    }
-    for name, given in (("retrieved", ["bird-05"]), ("none", [])):
-        wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[step])
-        assert image_uri(wanted.images[0]) in shown[name]
-    assert image_uri(pipe.bank.thumbnail(pipe.bank.index_of(worst))) not in made
-    assert "only for a caption of the memory" in made  # the caption's own memory is masked

@@ -96,8 +96,6 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
     assert "row 2, column 3" in visitor.text(".md-effect")
     assert asked == [], "the walk asks the server nothing"
     shoot(page, "inside-1280.png")
-    page.click("#controls-run")
-    page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
 
 
 def test_opening_works_it_out_once_and_its_button_does_not_wait_behind_itself(

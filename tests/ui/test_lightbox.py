@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import json
 import zipfile
@@ -12,10 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe
-from memdriven.ui.history import FAVOURITES, MOST, history
-from memdriven.ui.picture import history_item
 from tests.ui.conftest import Visitor
 
 CAPTION = "a small red bird with black wings"
@@ -135,21 +131,21 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(desk: Visitor) -> None:
     visitor.wait_text("#batch [role=status]", "zzz qqq")
     stored = json.loads(page.evaluate("localStorage.getItem('memdriven.pictures.1')"))
     assert [json.loads(each["recipe"])["caption"] for each in stored] == ["a blue bird", "a red bird"]
-    page.click('#result [data-act="star"]')
-    visitor.wait_text("#status", "A favourite now")
+    page.click("#result [data-star]")
+    page.wait_for_selector("#result [data-star][aria-pressed=true]")
     page.get_by_role("tab", name="History", exact=True).click()
-    page.wait_for_selector('#history .md-moment:nth-child(1) [data-act="star"][aria-pressed="true"]')
-    page.click('#history .md-moment:nth-child(1) [data-act="star"]')
-    page.wait_for_selector('#history .md-moment:nth-child(1) [data-act="star"][aria-pressed="false"]')
-    page.click('#history .md-moment:nth-child(2) [data-act="star"]')
-    page.wait_for_selector('#history .md-moment:nth-child(2) [data-act="star"][aria-pressed="true"]')
-    page.wait_for_selector('#history .md-moment:nth-child(1) [data-act="star"][aria-pressed="false"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="true"]')
+    page.click('#history .md-moment:nth-child(1) [data-edit="star"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="false"]')
+    page.click('#history .md-moment:nth-child(2) [data-edit="star"]')
+    page.wait_for_selector('#history .md-moment:nth-child(2) [data-edit="star"][aria-pressed="true"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="false"]')
     page.click("#history [data-tick]")
     assert page.locator("#history input:checked").evaluate_all("all => all.map(one => one.ariaLabel)") == [
-        "Choose picture 2: a red bird"
+        "Choose: a red bird"
     ]
     visitor.reload()
-    page.wait_for_selector('#history [data-act="star"][aria-pressed="true"]')
+    page.wait_for_selector('#history [data-edit="star"][aria-pressed="true"]')
 
 
 def test_stop_ends_a_list(desk: Visitor) -> None:
@@ -187,16 +183,3 @@ def test_words_are_completed_by_keys_and_never_by_themselves(desk: Visitor) -> N
     assert not page.is_visible("#completion")
     page.keyboard.type("rd")
     assert page.input_value("#caption textarea") == "a blue bird"
-
-
-def test_favourites_outlive_the_limit(pipe: MemoryDrivenPipeline) -> None:
-    one = history_item(pipe(CAPTION))
-
-    def numbered(number: int, **more: Any) -> Any:
-        recipe = dataclasses.replace(Recipe.from_json(one["recipe"]), seeds=(number,)).to_json()
-        return {**one, "recipe": recipe, **more}
-
-    many = [*(numbered(number) for number in range(2, MOST + 9)), numbered(1, star=True)]
-    assert history(many) == [*many[:MOST], many[-1]]
-    assert len(history([numbered(n, star=True) for n in range(FAVOURITES + 5)])) == FAVOURITES
-    assert history([numbered(1, star="yes")]) == []

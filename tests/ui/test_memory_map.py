@@ -11,9 +11,7 @@ from markupsafe import escape
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Recipe
 from memdriven.ui import memory_map, references
-from memdriven.ui.picture import history_item
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -65,7 +63,7 @@ def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> 
     wanted = pipe(CAPTION, neighbours=["bird-04"], seed=7)
     assert base64.b64encode(wanted.png()).decode() in made["result"]
     assert made["result"] in made["chosen"]
-    assert (made["seed"], made["current"]) == ("7", history_item(wanted))
+    assert (made["seed"], made["current"]) == ("7", wanted.recipe)
     assert made["memory"] == references.show_references(*QUERY[:6], made["steering"])[0]
     again = memory_map.choose(Click("bird-04"), *asking(steering=made["steering"]))
     assert again["steering"].pins == ()
@@ -81,7 +79,7 @@ def test_a_drawn_seed_is_told_and_the_next_choice_is_painted_with_it() -> None:
     made = memory_map.choose(Click("bird-04"), *asking(seed="", keep=False))
     own = {"seed": made["seed"], "steering": made["steering"]}
     again = memory_map.choose(Click("bird-05"), *asking(keep=False, **own))
-    seeds = [Recipe.from_json(each["current"]["recipe"]).seed for each in (made, again)]
+    seeds = [each["current"].seed for each in (made, again)]
     assert seeds == [int(made["seed"])] * 2
 
 

@@ -161,16 +161,9 @@ def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
     """Over a slow line the end of a stream comes after the press that it does not know of."""
     ends = StreamEnds.__call__
 
-    def listed() -> bool:
-        """Whether the picture is in the history's list, the last that it asks for by itself.
-
-        What the test before has asked for may be answered, and its stream end, in this one's first moments.
-        """
-        return "paint" in presses and "panel_html" in presses[presses.index("paint") :]
-
     async def late(self: StreamEnds, scope: Any, receive: Any, send: Any) -> None:
         async def after_the_press(message: Any) -> None:
-            if b"close_stream" in message.get("body", b"") and listed():
+            if b"close_stream" in message.get("body", b"") and "paint" in presses:
                 while "enlarge" not in presses:
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(1)  # on its way while the press would be answered
@@ -181,8 +174,6 @@ def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
     monkeypatch.setattr(StreamEnds, "__call__", late)
     monkeypatch.setattr(queue, "FAREWELL", 60.0)
     desk.generate()
-    while not listed():
-        desk.page.wait_for_timeout(20)
     desk.page.evaluate("document.querySelector('#result [data-times]').click()")
     desk.wait_text("#status", "smoothly enlarged")
 

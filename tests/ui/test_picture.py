@@ -3,17 +3,21 @@ from __future__ import annotations
 import base64
 import re
 
+import pytest
+
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
-from memdriven.ui.diversity import grid, tiles
+from memdriven.ui.diversity import NUMBERS, tiles
 from memdriven.ui.html import part
 from memdriven.ui.picture import picture_panel
 
 CAPTION = 'a red bird "<b>"'
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 def test_panel_grows_with_the_stages(pipe: MemoryDrivenPipeline) -> None:
-    panels = [picture_panel(step, pipe.resolutions) for step in pipe.stream(Request.of(CAPTION, seed=4))]
+    panels = [picture_panel(step) for step in pipe.stream(Request.of(CAPTION, seed=4))]
     assert "Painting\u2026" in panels[0]
     assert [panel.count("md-blank") for panel in panels] == [3, 2, 1, 0]
     assert ['data-complete="true"' in panel for panel in panels] == [False, False, False, True]
@@ -23,7 +27,7 @@ def test_panel_grows_with_the_stages(pipe: MemoryDrivenPipeline) -> None:
 
 def test_finished_picture_carries_its_recipe(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4)
-    panel = picture_panel(out, pipe.resolutions)
+    panel = picture_panel(out)
     (content,) = set(re.findall(r"data:image/png;base64,([^\"]+)", panel))
     assert Recipe.from_png(base64.b64decode(content)) == out.recipe
 
@@ -40,7 +44,7 @@ def test_time_bar_names_every_step() -> None:
 
 def test_grid_tiles_are_buttons_once_they_are_there(pipe: MemoryDrivenPipeline) -> None:
     output = pipe(CAPTION, seed=1)
-    made = grid(output.images, tiles(output.recipe, 0.5))
+    made = part("tiles", NUMBERS, output.images, tiles(output.recipe, 0.5), (), of="grid")
     assert made.count("<button") == 1
     assert "Variation 1" in made
     assert "Variation 2, waiting" in made

@@ -72,15 +72,15 @@ def test_a_stopped_download_saves_no_file_from_before(
     page, other = desk.page, guest
     desk.generate()
     page.click("#result [data-times]")
-    page.wait_for_selector("#larger a", state="attached")
+    page.wait_for_selector("#saved a", state="attached")
     with behind(other, gate):
         page.click("#result [data-times]")
         page.wait_for_selector("#place p")
         stop(desk)
-        page.wait_for_selector("#larger a", state="detached")
+        page.wait_for_selector("#saved a", state="detached")
     page.get_by_role("tab", name="History").click()
     page.click('#history [data-export="sheet"]')
-    page.wait_for_selector("#saved a")
+    page.wait_for_selector("#saved a", state="attached")
     with behind(other, gate):
         page.click('#history [data-export="sheet"]')  # which waits for nobody's picture
         page.wait_for_selector('#status [data-busy="true"]')

@@ -85,7 +85,7 @@ def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> 
     assert pipe.prepare(read).retrieval.ids == wanted.retrieval.ids
     busy, *_, last = picture.paint(*query)
     assert "Painting with 5 references to choose from ..." in busy["status"]
-    assert last["current"]["recipe"] == wanted.recipe.to_json()
+    assert last["current"] == wanted.recipe
     memory = next(step["memory"] for step in picture.paint(*query) if "memory" in step)
     assert "Best of 5 references: its picture fits your words best." in memory
     assert f'data-id="{wanted.retrieval.ids[0]}"' in memory

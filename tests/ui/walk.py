@@ -37,8 +37,6 @@ def inside(visitor: Visitor) -> None:
     page.wait_for_selector(".md-without", state="attached")
     visitor.wait_text("#status", "Inside the picture")
     page.click("#walk-stage0")
-    page.click("#controls-run")
-    page.wait_for_function("document.querySelectorAll('[data-control]').length >= 4")
     page.wait_for_selector('#status [data-busy="false"]')
 
 
