@@ -277,7 +277,9 @@
     if (event.target.closest("#tabs [data-tab-id]")) toldOn ??= chosen();
   }, true);
   const told = () => { toldOn = null; elsewhere(); };
-  new MutationObserver(told).observe(document.querySelector("#status"), { childList: true, subtree: true });
+  // Of an error after another Gradio changes the words alone; a number tells one from the other (`html.py`).
+  new MutationObserver(told).observe(document.querySelector("#status"),
+    { childList: true, subtree: true, attributeFilter: ["data-said"] });
   new MutationObserver(elsewhere).observe(document.querySelector("#tabs"),
     { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
 }
