@@ -6,7 +6,7 @@ const controls = () => [...element.querySelectorAll("button, input")];
 let forgotten = [];
 
 const row = ({ recipe, image, star = false }, place) => {
-  const { caption, seed, variations = [] } = JSON.parse(recipe);
+  const { caption, seed, variations } = JSON.parse(recipe);
   const made = one("template").content.firstElementChild.cloneNode(true);
   made.dataset.recipe = recipe;
   for (const each of made.querySelectorAll("[aria-label]")) each.ariaLabel += `: ${caption}`;
@@ -14,7 +14,7 @@ const row = ({ recipe, image, star = false }, place) => {
   made.querySelector(".md-history-words").textContent = caption;
   made.querySelector(".md-history-number").textContent = `No. ${place + 1}`;
   made.querySelector(".md-seed").textContent =
-    `seed ${seed}${variations.length ? `, step ${variations.length} away` : ""}`;
+    `seed ${seed}${variations?.length ? `, step ${variations.length} away` : ""}`;
   const favourite = made.querySelector("[data-edit=star]");
   favourite.ariaPressed = star;
   favourite.textContent = `${star ? "\u2605" : "\u2606"} Favourite`;

@@ -123,13 +123,16 @@ def test_what_a_browser_stored_is_shown_as_words(empty: Visitor) -> None:
     page.wait_for_selector("#history .md-note:visible")
     recipe = {"caption": "<img src=x onerror=1> bird", "seed": 3, "variations": [{"seed": 1, "strength": 1}]}
     odd = [None, 3, "x", {}, {"recipe": "{", "image": 2}, {"recipe": "{}"}]
-    stored = json.dumps([*odd, {"recipe": json.dumps(recipe), "image": "data:,"}])
+    unset = recipe | {"seed": None, "variations": None}
+    stored = json.dumps(
+        [*odd, *({"recipe": json.dumps(each), "image": "data:,"} for each in (recipe, unset))]
+    )
     page.evaluate("([key, all]) => localStorage.setItem(key, all)", [KEY, stored])
     page.evaluate("dispatchEvent(new Event('storage'))")
     page.wait_for_selector("#history .md-moment")
-    assert page.inner_text("#history .md-history-words") == recipe["caption"]
-    assert page.inner_text("#history .md-seed") == "seed 3, step 1 away"
-    assert page.locator("#history .md-moment").count() == page.locator("#history img").count() == 1
+    assert page.locator("#history .md-history-words").all_inner_texts() == [recipe["caption"]] * 2
+    assert page.locator("#history .md-seed").all_inner_texts() == ["seed 3, step 1 away", "seed null"]
+    assert page.locator("#history .md-moment").count() == page.locator("#history img").count() == 2
 
 
 def test_a_picture_painted_anew_is_in_the_list_anew(visit: Callable[..., Visitor]) -> None:
