@@ -20,7 +20,7 @@ from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
 from memdriven.presets import PRESETS
-from memdriven.ui import inside, picture
+from memdriven.ui import inside, picture, state
 from memdriven.ui.html import image_uri, part
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
@@ -220,7 +220,8 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
         assert gap.abs().max() <= 1
     again = mirroring.from_recipe(Recipe.from_png(out.png(1)))
     assert again.images[0].tobytes() == out.images[1].tobytes()
-    assert "memory mirrored" in picture.picture_panel(again, mirroring.resolutions)
+    state.use(mirroring)
+    assert "memory mirrored" in picture.picture_panel(again)
     assert mirroring(CAPTION, "none", seed=turned).views == (View(),)
 
 

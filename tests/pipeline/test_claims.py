@@ -18,6 +18,7 @@ from memdriven.encoders.readers import Attributes
 from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several, told
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Recipe, Request
+from memdriven.ui import state
 from memdriven.ui.picture import claims_list, picture_panel
 from tests.conftest import known_readers
 
@@ -28,6 +29,7 @@ CAPTION = "a small bird with a red crown, without a crest"
 def reading(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
     checkpoint = dataclasses.replace(pipe.checkpoint, attributes=known_readers())
     monkeypatch.setattr(pipe, "checkpoint", checkpoint)
+    state.use(pipe)  # whose panel is shown
     return checkpoint
 
 
@@ -42,10 +44,10 @@ def test_each_picture_has_its_claims_when_it_is_whole(
     assert crown.probability == pytest.approx(float(share), abs=1e-5)
     assert (crest.attribute, crest.wanted, crest.said, crest.holds) == ("crest", "", "denied", False)
     assert "check" in parts[-1].timings
-    panel = picture_panel(parts[-1], pipe.resolutions)
+    panel = picture_panel(parts[-1])
     assert "From your words, visible: 0 of 1" in panel
     assert ("This model cannot leave things out, and may paint what your words deny: a crest.") in panel
-    assert 'class="md-claims"' not in picture_panel(parts[2], pipe.resolutions)
+    assert 'class="md-claims"' not in picture_panel(parts[2])
 
 
 def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading: Checkpoint) -> None:
@@ -68,7 +70,7 @@ def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading:
         blind = Damsm(len(reading.vocabulary), reading.config.text, settings).eval()
     assert claims(dataclasses.replace(reading, damsm=blind), named, text, image) == ()
     out = dataclasses.replace(pipe(CAPTION, seed=1), claims=((),))
-    assert 'class="md-claims"' not in picture_panel(out, pipe.resolutions)
+    assert 'class="md-claims"' not in picture_panel(out)
 
 
 def test_the_list_says_what_is_seen_instead() -> None:
@@ -98,7 +100,7 @@ def test_the_list_says_what_is_seen_instead() -> None:
 def test_nothing_is_ticked_where_no_memory_took_part(
     pipe: MemoryDrivenPipeline, reading: Checkpoint, off: dict[str, Any]
 ) -> None:
-    made = picture_panel(pipe(CAPTION, seed=1, **off), pipe.resolutions)
+    made = picture_panel(pipe(CAPTION, seed=1, **off))
     assert "visible:" not in made
     assert "No memory took part, so nothing is ticked" in made
 
