@@ -58,7 +58,7 @@ SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""
 
 
-# ------------------------------------------------------------------------------------------ distances
+# ---- Distances -----------------------------------------------------------------------------------
 
 
 def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
@@ -141,7 +141,7 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     return Spread(_finite(each.mean()), float(each.std()) if splits > 1 else math.nan)
 
 
-# ----------------------------------------------------------------------------------------- copy check
+# ---- Copy check ----------------------------------------------------------------------------------
 
 
 class CopyCheck(NamedTuple):
@@ -203,7 +203,7 @@ def copy_check(
     return CopyCheck(percentile(nearest, own), percentile(torch.stack(gaps).amin(dim=0), own))
 
 
-# ---------------------------------------------------------------------------------- Inception's forms
+# ---- Inception's forms ---------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=2)
@@ -289,7 +289,7 @@ def _fidelity(weights: Path | None) -> nn.Module:
     )
 
 
-# ------------------------------------------------------------------------------------------- measures
+# ---- Measures ------------------------------------------------------------------------------------
 
 
 def _inception(form: Form, context: Context, *, logits: bool = False) -> Extractor:

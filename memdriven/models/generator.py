@@ -58,8 +58,7 @@ class GeneratorOutput(NamedTuple):
     logvar: Tensor  # (b, condition_dim) likewise
 
 
-# ----------------------------------------------------------------------------------------------------
-# Text: c = mu(s) + exp(logvar(s) / 2) * epsilon
+# ---- Text: c = mu(s) + exp(logvar(s) / 2) * epsilon ----------------------------------------------
 
 
 class ConditioningAugmentation(nn.Module):
@@ -75,8 +74,7 @@ class ConditioningAugmentation(nn.Module):
         return mu + (0.5 * logvar).exp() * epsilon, mu, logvar
 
 
-# ----------------------------------------------------------------------------------------------------
-# Memory features at every stage's size: v -> v'_i
+# ---- Memory features at every stage's size: v -> v'_i --------------------------------------------
 
 
 class FeaturePyramid(nn.Module):
@@ -116,8 +114,7 @@ class FeaturePyramid(nn.Module):
         return early, maps
 
 
-# ----------------------------------------------------------------------------------------------------
-# Stages: F_0 and F_i
+# ---- Stages: F_0 and F_i -------------------------------------------------------------------------
 
 
 class FirstStage(nn.Module):
@@ -167,8 +164,7 @@ class NextStage(nn.Module):
         return result
 
 
-# ----------------------------------------------------------------------------------------------------
-# The whole generator
+# ---- The whole generator -------------------------------------------------------------------------
 
 
 class Generator(nn.Module):

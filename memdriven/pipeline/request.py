@@ -290,7 +290,7 @@ def _checked_window(window: tuple[Any, ...]) -> Window:
     raise ConfigError(wanted, shown(window), "(0, 0, 1) is the whole memory")
 
 
-# ---- A request as JSON -----------------------------------------------------------------------------
+# ---- A request as JSON ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
