@@ -254,7 +254,6 @@ class FeatureStore(SealedFolder):
         return f"features of {counted(len(self), 'image')} in {self.path}"
 
     def __len__(self) -> int:
-        """Return n, the number of items."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:

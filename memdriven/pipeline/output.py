@@ -62,7 +62,6 @@ class Retrieval(Sequence[Neighbour]):
         return self.neighbours[place]
 
     def __len__(self) -> int:
-        """Return how many neighbours there are."""
         return len(self.neighbours)
 
 

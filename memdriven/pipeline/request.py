@@ -103,7 +103,6 @@ class Variation:
     """Above 0; at 1 nothing of the picture's own z is left."""
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
         for name in ("seed", "strength"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
         check_whole("a variation's seed", self.seed, 0, MAX_SEED)
