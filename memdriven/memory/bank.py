@@ -121,7 +121,6 @@ class MemoryBank(SealedFolder):
         return f"memory bank of {counted(self.n, 'image')} in {self.path}{read}"
 
     def __contains__(self, item_id: object) -> bool:
-        """Return whether an item has this id."""
         return item_id in self._rows
 
     def index_of(self, item_id: str) -> int:
