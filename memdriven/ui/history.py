@@ -262,7 +262,7 @@ def build(column: Compose, arrival: gr.HTML) -> None:
         column.on(source.click, act, ["steering"], every)
     for source in (listed, column.result):
         column.on(source.download, save, ["steering"], ["saved", "status"], **html.LONG)
-    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **html.IN_LINE)
+    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **html.QUIET)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}
