@@ -39,7 +39,7 @@ from memdriven.errors import CheckpointError, explained, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_of
 from memdriven.memory.bank import MEMORY
 from memdriven.models.early_fusion import BASE_SIZE
-from memdriven.models.generator import Generator, renamed
+from memdriven.models.generator import Generator
 from memdriven.models.rival import BASE, RivalGenerator
 from memdriven.numbers import counted, parse_json, shown
 
@@ -193,7 +193,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
     weights = {key: value for name in stages for key, value in read_weights(path / name).items()}
-    load_weights(generator, renamed(weights), str(path))
+    load_weights(generator, weights, str(path))
     return Checkpoint(
         path,
         config,

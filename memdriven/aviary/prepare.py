@@ -211,7 +211,7 @@ def _render_again(
     return _render_table(out, name, table, how, facts)
 
 
-# -- Rendering a table ----------------------------------------------------------------------------------
+# ---- Rendering a table ---------------------------------------------------------------------------
 
 
 def _render_table(

@@ -210,7 +210,7 @@ def distance_and_normal(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor
     return low[0], normal, d, t
 
 
-# -- Rays, noise, light ---------------------------------------------------------------------------------
+# ---- Rays, noise, light --------------------------------------------------------------------------
 
 
 class Camera:

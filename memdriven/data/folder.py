@@ -391,7 +391,7 @@ def _numbers(value: Any, count: int = 4) -> tuple[float, ...] | None:
     return None
 
 
-# -- Splits and items -----------------------------------------------------------------------------------
+# ---- Splits and items ----------------------------------------------------------------------------
 
 
 def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: int) -> None:

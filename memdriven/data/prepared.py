@@ -192,7 +192,7 @@ def _check(items: Sequence[Item], place: Path) -> None:
     require(not faults, DataError, wanted, ", ".join(faults[:3]), fix)
 
 
-# -- Writing --------------------------------------------------------------------------------------------
+# ---- Writing -------------------------------------------------------------------------------------
 
 
 def write_prepared(out: Path, items: Sequence[Item], **header: Any) -> None:
@@ -420,7 +420,7 @@ def _repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
             )
 
 
-# -- All images at once ---------------------------------------------------------------------------------
+# ---- All images at once --------------------------------------------------------------------------
 
 
 def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int) -> Tensor:

@@ -146,7 +146,7 @@ def _unnamed(columns: int) -> list[str]:
     return ["file_name", *(f"text_{number}" for number in range(1, columns))]
 
 
-# -- JSON -----------------------------------------------------------------------------------------------
+# ---- JSON ----------------------------------------------------------------------------------------
 
 
 _BETWEEN = re.compile(r"(?:[\s,\]]|\[(?=\s*\{))*")
@@ -233,7 +233,7 @@ def _rows_of(content: Any) -> list[Any]:
     return list(itertools.chain.from_iterable(lists)) or list(by_name)
 
 
-# -- Separated columns ----------------------------------------------------------------------------------
+# ---- Separated columns ---------------------------------------------------------------------------
 
 
 def _csv_rows(

@@ -167,8 +167,6 @@ class Vocabulary:
             WordlessCaptionError: the caption is empty, or has no known word.
             CaptionError: it is longer than 2,000 characters.
         """
-        if not isinstance(text, str):
-            raise CaptionError("a caption as text", type(text).__name__, "pass a string")
         wanted, found = f"a caption of at most {MAX_CHARACTERS:,} characters", f"{len(text):,} characters"
         fix = "describe the picture in a sentence or two"
         require(len(text) <= MAX_CHARACTERS, CaptionError, wanted, found, fix)
@@ -240,8 +238,7 @@ class Vocabulary:
     @staticmethod
     def batch(captions: Sequence[EncodedCaption]) -> tuple[Tensor, Tensor]:
         """Return ids (b, t) int64 with 0 behind each caption's end, and lengths (b,) int64."""
-        lengths, fix = [len(caption.ids) for caption in captions], "encode each with Vocabulary.encode"
-        require(lengths and min(lengths), CaptionError, "captions with words", f"lengths {lengths}", fix)
+        lengths = [len(caption.ids) for caption in captions]
         ids = pad_sequence([torch.tensor(c.ids) for c in captions], batch_first=True, padding_value=PADDING)
         return ids, torch.tensor(lengths)  # (b, t), (b,)
 
@@ -309,7 +306,7 @@ def edit_distance(a: str, b: str, limit: int) -> int:
     return 1 + min(edit_distance(*pair, limit - 1) for pair in rest)
 
 
-# -- Attributes as labels for a classifier --------------------------------------------------------------
+# ---- Attributes as labels for a classifier -------------------------------------------------------
 
 IGNORED = -1
 """Label of an attribute that an image lacks or does not show."""

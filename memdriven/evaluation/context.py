@@ -151,7 +151,6 @@ class Context:
     """Of the first picture's noise; also of every random choice of a measure."""
 
     def __post_init__(self) -> None:
-        """Name what is used everywhere."""
         self.checkpoint, self.bank = self.pipe.checkpoint, self.pipe.bank
         self.device = str(self.checkpoint.damsm.device)
         self.split, self.batch = self.protocol.split, self.protocol.batch

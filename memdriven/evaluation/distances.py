@@ -47,6 +47,7 @@ from memdriven.errors import EvaluationError, explained, require
 from memdriven.evaluation.context import Context, Extractor
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import IMAGES, REAL, Row
+from memdriven.memory.scores import percentiles
 from memdriven.models.generator import Generator
 from memdriven.models.noise import apply_view, draw_noise
 from memdriven.numbers import counted
@@ -58,7 +59,7 @@ SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""
 
 
-# ------------------------------------------------------------------------------------------ distances
+# ---- Distances -----------------------------------------------------------------------------------
 
 
 def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
@@ -141,7 +142,7 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     return Spread(_finite(each.mean()), float(each.std()) if splits > 1 else math.nan)
 
 
-# ----------------------------------------------------------------------------------------- copy check
+# ---- Copy check ----------------------------------------------------------------------------------
 
 
 class CopyCheck(NamedTuple):
@@ -162,12 +163,6 @@ def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False)
             block[:, start:].fill_diagonal_(torch.inf)
         distances.append(block.amin(dim=1))
     return torch.cat(distances)
-
-
-def percentile(values: Tensor, reference: Tensor) -> Tensor:
-    """Return the share (0..100) of the reference that is smaller than each value."""
-    ordered = reference.sort().values
-    return 100.0 * torch.searchsorted(ordered, values.contiguous()).double() / len(ordered)
 
 
 def copy_check(
@@ -194,16 +189,16 @@ def copy_check(
     require(own.any(), EvaluationError, wanted, found, "compare with a training split without copies")
     nearest = torch.stack([nearest_distances(seen, training) for seen in outputs]).amin(dim=0)
     if neighbours is None or not (drew := neighbours >= 0).any():
-        return CopyCheck(percentile(nearest, own), None)
+        return CopyCheck(percentiles(nearest, own), None)
     drawn_from = training[neighbours[drew]].double()
     gaps = [(seen[drew].double() - drawn_from).norm(dim=1) for seen in outputs]
     if views is not None:
         gaps.append((outputs[0][drew].double() - views[drew].double()).norm(dim=1))
         nearest[drew] = torch.minimum(nearest[drew], gaps[-1])
-    return CopyCheck(percentile(nearest, own), percentile(torch.stack(gaps).amin(dim=0), own))
+    return CopyCheck(percentiles(nearest, own), percentiles(torch.stack(gaps).amin(dim=0), own))
 
 
-# ---------------------------------------------------------------------------------- Inception's forms
+# ---- Inception's forms ---------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=2)
@@ -289,7 +284,7 @@ def _fidelity(weights: Path | None) -> nn.Module:
     )
 
 
-# ------------------------------------------------------------------------------------------- measures
+# ---- Measures ------------------------------------------------------------------------------------
 
 
 def _inception(form: Form, context: Context, *, logits: bool = False) -> Extractor:

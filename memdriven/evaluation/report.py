@@ -107,7 +107,7 @@ def gather(runs: Sequence[Path]) -> Records:
     return found
 
 
-# --------------------------------------------------------------------------------------------- tables
+# ---- Tables --------------------------------------------------------------------------------------
 
 SOURCE = "Li, Torr, Lukasiewicz: Memory-Driven Text-to-Image Generation, BMVC 2022, Table 1"
 _TABLE = Path(__file__).with_name("published.csv").read_text("utf-8").splitlines()
@@ -206,7 +206,7 @@ def escape(value: str) -> str:
     return html.escape(_SPECIAL.sub(r"\\\1", " ".join(value.split())), quote=False)
 
 
-# -------------------------------------------------------------------------------------------- figures
+# ---- Figures -------------------------------------------------------------------------------------
 
 
 def draw_pictures(mark: Path) -> bytes:

@@ -103,8 +103,7 @@ def painted(pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise | int) 
     return to_picture(last.image)
 
 
-# ----------------------------------------------------------------------------------------------------
-# How far pictures lie apart
+# ---- How far pictures lie apart ------------------------------------------------------------------
 
 
 def difference(first: Image.Image, second: Image.Image) -> Tensor:
@@ -119,8 +118,7 @@ def mean_difference(pictures: Sequence[Image.Image]) -> float:
     return float(torch.pdist(rows, p=1).mean()) / rows.shape[1]
 
 
-# ----------------------------------------------------------------------------------------------------
-# How far a caption and the memory lie apart
+# ---- How far a caption and the memory lie apart --------------------------------------------------
 
 
 def cosines(pipe: MemoryDrivenPipeline, caption: str) -> Tensor:

@@ -24,11 +24,12 @@ from torch.nn import functional as F
 
 from memdriven.data.images import to_tensor
 from memdriven.errors import EvaluationError, require
-from memdriven.evaluation.distances import SUSPECT, percentile
+from memdriven.evaluation.distances import SUSPECT
 from memdriven.explore.compare import difference
 from memdriven.explore.inside import viewed
 from memdriven.explore.memory_map import Progress, small_pictures
 from memdriven.memory.bank import MemoryBank
+from memdriven.memory.scores import percentiles
 from memdriven.models.noise import WHOLE, View, Window, apply_view
 from memdriven.pipeline.output import PipelineOutput
 
@@ -172,7 +173,7 @@ class CopySpace:
         picture, view = output.images[0], output.views[0]
         reference = viewed(output.retrieval[0].image, view)
         first, second = _layout(_pyramid(torch.cat([_image(picture), _image(reference)])))
-        layout = percentile((first - second).norm()[None].double(), self.pairs)
+        layout = percentiles((first - second).norm()[None].double(), self.pairs)
         strong = apply_view(output.prepared.v.float().cpu(), view)[0].norm(dim=0)  # (16, 16)
         gap = difference(picture, reference.resize(picture.size))
         gap = F.adaptive_avg_pool2d(gap[None], strong.shape[0])[0]
@@ -180,7 +181,7 @@ class CopySpace:
         return float(layout), float(subject.mean()), float(surroundings.mean())
 
     def _near(self, distance: Tensor, row: int = -1) -> Near:
-        return Near(float(distance), float(percentile(distance[None].double(), self.own)), row)
+        return Near(float(distance), float(percentiles(distance[None].double(), self.own)), row)
 
     def _distances(self, picture: Image.Image, *others: Tensor) -> Tensor:
         """Return how far the nearer of others' points, each (n, d), are from a picture, (n,)."""

@@ -110,8 +110,7 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-# ----------------------------------------------------------------------------------------------------
-# Experiments
+# ---- Experiments ---------------------------------------------------------------------------------
 
 
 class Ran(NamedTuple):

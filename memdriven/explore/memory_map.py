@@ -36,8 +36,7 @@ Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 
 
-# ----------------------------------------------------------------------------------------------------
-# Where each item lies
+# ---- Where each item lies ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ def _bank_hash(bank: MemoryBank) -> str:
     return str(bank.header["files"]["keys.safetensors"]["sha256"])[:16]
 
 
-# ----------------------------------------------------------------------------------------------------
-# What stands there: the thumbnails, small and all at once
+# ---- What stands there: the thumbnails, small and all at once ------------------------------------
 
 
 def small_pictures(

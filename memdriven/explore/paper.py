@@ -79,8 +79,7 @@ def paint_rival(pipe: MemoryDrivenPipeline, rival: RivalGenerator, request: Requ
     return to_picture(rival(z.to(sentence.device), sentence[:1].float()))
 
 
-# ----------------------------------------------------------------------------------------------------
-# The claims, in the paper's order
+# ---- The claims, in the paper's order ------------------------------------------------------------
 
 
 def _claim(words: str, where: str, see: str) -> Callable[[Answer], Answer]:

@@ -52,7 +52,7 @@ _FILTERS = [{"id": lzma.FILTER_LZMA1, "lc": 0, "lp": 0, "pb": 0, "dict_size": 1 
 AGAIN = "copy the whole folder again, or build it again"
 
 
-# ---- One item ---
+# ---- One item ------------------------------------------------------------------------------------
 
 
 def encode_v(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
@@ -127,7 +127,7 @@ def decode_v(blob: bytes, shape: tuple[int, int, int]) -> NDArray[np.float32]:
     return levels * np.float32(scale)
 
 
-# ---- Folders ---
+# ---- Folders -------------------------------------------------------------------------------------
 
 
 class SealedFolder:
@@ -254,7 +254,6 @@ class FeatureStore(SealedFolder):
         return f"features of {counted(len(self), 'image')} in {self.path}"
 
     def __len__(self) -> int:
-        """Return n, the number of items."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:

@@ -258,7 +258,7 @@ class Retriever:
     def _ranked(self, items: Tensor, scores: Tensor, places: Tensor) -> list[dict[str, Any]]:
         """Return what the scores (c,) of items (c,) say of those at some places, with their shares of v."""
         weights = (scores[places] / self.config.temperature).softmax(dim=0)
-        columns = items[places], weights, scores[places], score.percentiles(scores)[places]
+        columns = items[places], weights, scores[places], score.percentiles(scores[places], scores)
         lines = zip(*(column.tolist() for column in columns))
         names = ("row", "weight", "score", "percentile")
         return [dict(zip(names, line), rank=rank) for rank, line in enumerate(lines, start=1)]

@@ -93,9 +93,10 @@ def top(scores: Tensor, count: int) -> Tensor:
     return torch.argsort(scores, descending=True, stable=True)[:count]
 
 
-def percentiles(scores: Tensor) -> Tensor:
-    """Return for each score the percentage of all that are lower, in [0, 100)."""
-    return torch.searchsorted(scores.sort().values, scores.contiguous()) * (100.0 / len(scores))
+def percentiles(values: Tensor, reference: Tensor) -> Tensor:
+    """Return for each value the percentage (0..100) of the reference that is lower."""
+    lower = torch.searchsorted(reference.sort().values, values.contiguous())
+    return 100.0 * lower.double() / len(reference)
 
 
 def shares(weights: Sequence[float]) -> list[float]:

@@ -112,8 +112,7 @@ class Discriminator(TwoHeaded):
         return logits
 
 
-# ----------------------------------------------------------------------------------------------------
-# Projected [ours]
+# ---- Projected [ours] ----------------------------------------------------------------------------
 
 
 class ProjectedDiscriminator(TwoHeaded):

@@ -12,7 +12,7 @@ image before it), a first layer of low rank.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -30,15 +30,6 @@ from memdriven.models.layers import (
     conv3x3,
     initialise,
 )
-
-RENAMED = {
-    "early_acm.": "early.acm.",
-    "early_residual.": "early.residual.",
-    "text_code.0.": "early.text_code.linear.",
-    "named_code.0.": "early.text_code.attributes.",
-    "noise_code.": "early.text_code.noise.",
-}
-"""Weights of earlier files by the beginnings of their names, then and now."""
 
 
 class Stage(NamedTuple):
@@ -58,8 +49,7 @@ class GeneratorOutput(NamedTuple):
     logvar: Tensor  # (b, condition_dim) likewise
 
 
-# ----------------------------------------------------------------------------------------------------
-# Text: c = mu(s) + exp(logvar(s) / 2) * epsilon
+# ---- Text: c = mu(s) + exp(logvar(s) / 2) * epsilon ----------------------------------------------
 
 
 class ConditioningAugmentation(nn.Module):
@@ -75,8 +65,7 @@ class ConditioningAugmentation(nn.Module):
         return mu + (0.5 * logvar).exp() * epsilon, mu, logvar
 
 
-# ----------------------------------------------------------------------------------------------------
-# Memory features at every stage's size: v -> v'_i
+# ---- Memory features at every stage's size: v -> v'_i --------------------------------------------
 
 
 class FeaturePyramid(nn.Module):
@@ -116,8 +105,7 @@ class FeaturePyramid(nn.Module):
         return early, maps
 
 
-# ----------------------------------------------------------------------------------------------------
-# Stages: F_0 and F_i
+# ---- Stages: F_0 and F_i -------------------------------------------------------------------------
 
 
 class FirstStage(nn.Module):
@@ -167,8 +155,7 @@ class NextStage(nn.Module):
         return result
 
 
-# ----------------------------------------------------------------------------------------------------
-# The whole generator
+# ---- The whole generator -------------------------------------------------------------------------
 
 
 class Generator(nn.Module):
@@ -332,13 +319,3 @@ class Generator(nn.Module):
 def enlarged(image: Tensor) -> Tensor:
     """Return an image (b, 3, s, s) at twice its side, before its tanh."""
     return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of an earlier file by the names that they have now; others as they are."""
-    found = dict(weights)
-    for name in weights:
-        for then, now in RENAMED.items():
-            if name.startswith(then):
-                found[now + name.removeprefix(then)] = found.pop(name)
-    return found

@@ -33,8 +33,7 @@ def widths(width: int, size: int) -> list[int]:
     return [width * min(2**level, MOST) for level in range(levels, -1, -1)]
 
 
-# ----------------------------------------------------------------------------------------------------
-# Generator
+# ---- Generator -----------------------------------------------------------------------------------
 
 
 class Affine(nn.Module):
@@ -119,8 +118,7 @@ class RivalGenerator(nn.Module):
         return torch.tanh(self.to_rgb(F.leaky_relu(h, SLOPE)))
 
 
-# ----------------------------------------------------------------------------------------------------
-# Discriminator and its losses
+# ---- Discriminator and its losses ----------------------------------------------------------------
 
 
 class DownResidual(nn.Module):

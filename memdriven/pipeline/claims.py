@@ -241,7 +241,7 @@ def _setting(words: Sequence[str]) -> Iterator[tuple[str, str, str, bool]]:
             yield word, "background", "dusk" if before == "evening" else place, denied
 
 
-# ---- What a picture shows of it -------------------------------------------------------------------
+# ---- What a picture shows of it ------------------------------------------------------------------
 
 IMPLIED = 0.5
 """Probability above which the reader of captions expects a value that no word names."""

@@ -18,7 +18,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import DataError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.retrieval import Neighbour
-from memdriven.models.noise import View, Window
+from memdriven.models.noise import View
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.request import Recipe, Reference, Request
@@ -62,7 +62,6 @@ class Retrieval(Sequence[Neighbour]):
         return self.neighbours[place]
 
     def __len__(self) -> int:
-        """Return how many neighbours there are."""
         return len(self.neighbours)
 
 
@@ -118,16 +117,6 @@ class PipelineOutput:
     """An image each, once it is whole: what the caption names, and whether it shows there."""
     complete: bool = True
     """False while a stream still has stages to yield."""
-
-    @property
-    def mirrored(self) -> tuple[bool, ...]:
-        """An image each: whether its noise mirrors the memory, left to right."""
-        return tuple(bool(view.mirrored) for view in self.views)
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """An image each: the part of the memory that its noise let it see."""
-        return tuple(view.window for view in self.views)
 
     @property
     def retrieval(self) -> Retrieval:

@@ -78,7 +78,7 @@ class UserImage:
     """An image of the caller's own that stands beside the memory for this caller alone."""
 
     id: str
-    """Starts with `PRIVATE`, then a hash of the pixels: by it two of them are compared."""
+    """Starts with `PRIVATE`, then a hash of pixels and features: by it two of them are compared."""
     image: Image.Image = field(compare=False)
     caption: str = field(compare=False)
     features: bytes = field(compare=False, repr=False)
@@ -103,7 +103,6 @@ class Variation:
     """Above 0; at 1 nothing of the picture's own z is left."""
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
         for name in ("seed", "strength"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
         check_whole("a variation's seed", self.seed, 0, MAX_SEED)
@@ -290,7 +289,7 @@ def _checked_window(window: tuple[Any, ...]) -> Window:
     raise ConfigError(wanted, shown(window), "(0, 0, 1) is the whole memory")
 
 
-# ---- A request as JSON -----------------------------------------------------------------------------
+# ---- A request as JSON ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,8 +138,7 @@ def read_metrics(log: Path) -> dict[int, dict[str, Any]]:
     return dict(sorted(rows.items()))
 
 
-# ----------------------------------------------------------------------------------------------------
-# State
+# ---- State ---------------------------------------------------------------------------------------
 
 
 def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapping[str, Any]) -> None:

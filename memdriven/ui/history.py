@@ -49,8 +49,7 @@ def no_recipe() -> ConfigError:
     return ConfigError("a recipe to use", "none here", "inspect one in the list, or paste it")
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What a recipe gives the page; each by name.
+# ---- What a recipe gives the page; each by name --------------------------------------------------
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
@@ -116,8 +115,7 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
     return kept | in_use()
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Looking at a recipe.
+# ---- Looking at a recipe -------------------------------------------------------------------------
 
 
 def inspection(recipe: Recipe) -> str:
@@ -145,8 +143,7 @@ def inspection(recipe: Recipe) -> str:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What a press, a file or a link changes on the page, by name.
+# ---- What a press, a file or a link changes on the page, by name ---------------------------------
 
 
 SAID = {
@@ -233,8 +230,7 @@ def save(event: gr.EventData, steering: Steering) -> Iterator[dict[str, str]]:
     yield {"saved": link, "status": status(said)}
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The tab.
+# ---- The tab -------------------------------------------------------------------------------------
 
 
 def build(column: Compose, arrival: gr.HTML) -> None:

@@ -35,8 +35,7 @@ from memdriven.ui import gr, state
 
 READY = "Ready."
 
-# ---------------------------------------------------------------------------------------------------------
-# Templates.
+# ---- Templates -----------------------------------------------------------------------------------
 
 _BESIDE_TAG = re.compile(r"(?:(?<=>)|(?<=[%#]\}))\s*\n\s*|\s*\n\s*(?=<|\{[%#])|(?<=\}\})\s*\n\s*(?=\{\{)")
 """Line breaks after and before an element or a block, and those between two values."""
@@ -79,8 +78,7 @@ def seed_words(seed: int | None, steps: int = 0) -> str:
     return f"seed {seed}, step {steps} away" if steps else f"seed {seed}"
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Pictures.
+# ---- Pictures ------------------------------------------------------------------------------------
 
 
 def data_uri(content: bytes, kind: str = "image/webp") -> str:
@@ -147,8 +145,7 @@ TEMPLATES.filters |= {
 TEMPLATES.tests["absent"] = ABSENT.__contains__
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The status line.
+# ---- The status line -----------------------------------------------------------------------------
 
 TRACE = 4_000
 """Letters of an error's trace that are printed."""
@@ -175,8 +172,7 @@ def failure(error: Exception) -> Markup:
     return part("failure", error, next(_said))
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Gradio's components and events, as this page uses them.
+# ---- Gradio's components and events, as this page uses them --------------------------------------
 
 
 def script(*names: str) -> str:

@@ -29,8 +29,7 @@ RULES = state.RULES | {"random": "drawn at random", "oracle": "its own caption"}
 QUESTIONS = ("Is it real?", "Real, and fits its caption?", "Real, and fits a wrong one?")
 
 
-# ----------------------------------------------------------------------------------------------------
-# The walk
+# ---- The walk ------------------------------------------------------------------------------------
 
 
 class Step(NamedTuple):
@@ -192,8 +191,7 @@ def _numbers(seen: Inside) -> dict[str, Any]:
     }
 
 
-# ----------------------------------------------------------------------------------------------------
-# The tab
+# ---- The tab -------------------------------------------------------------------------------------
 
 
 def question(*query: object) -> str:

@@ -106,8 +106,7 @@ def lesson_html(lesson: Lesson) -> str:
     return html.render("lesson", lesson=lesson, other=other)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Four questions before and after
+# ---- Four questions before and after -------------------------------------------------------------
 
 
 def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str, Any]]:
@@ -171,8 +170,7 @@ def _write(record: Mapping[str, Any]) -> bool:
     return False
 
 
-# ----------------------------------------------------------------------------------------------------
-# The tab
+# ---- The tab -------------------------------------------------------------------------------------
 
 
 def _options(asked: Question, label: str, name: str) -> gr.Radio:

@@ -126,8 +126,7 @@
     const files = new DataTransfer();
     files.items.add(file);
     const [zone, tab] = file.type === "image/png" ? ["#recipe-drop", "history"] : ["#own", "picture"];
-    reach(`${zone} :is(input[type=file], [data-act=fetch], [data-told])`, tab, (found) => {
-      if (!found.matches("input")) return found.focus();
+    reach(`${zone} input[type=file]`, tab, (found) => {
       found.files = files.files;
       found.dispatchEvent(new Event("change", { bubbles: true }));
     });

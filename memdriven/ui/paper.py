@@ -53,8 +53,7 @@ def _requests(asked: Query) -> list[Request]:
     return found[:ROWS] or [Request(caption=pipe.bank.items[0].captions[0], seeds=(seed,), best_of=tries)]
 
 
-# ----------------------------------------------------------------------------------------------------
-# Claims
+# ---- Claims --------------------------------------------------------------------------------------
 
 
 def claims_html() -> str:
@@ -65,8 +64,7 @@ def claims_html() -> str:
         return html.failure(error)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Figures
+# ---- Figures -------------------------------------------------------------------------------------
 
 Figure = Callable[[MemoryDrivenPipeline, Sequence[Request]], Iterator[str]]
 

@@ -77,8 +77,7 @@ def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
     return part("claims", things, held, by_memory, denied, implied, state.subject())
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The tab.
+# ---- The tab -------------------------------------------------------------------------------------
 
 _TAKEN = "() => { if (window.memdriven.taken) document.querySelector('#generate').click(); }"
 """A picture of another reference was chosen in the gallery: it is painted whole."""

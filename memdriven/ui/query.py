@@ -200,8 +200,7 @@ class Compose(SimpleNamespace):
         return listen(answer, self.named(*given), outputs, **(how or (html.LONG if begun else html.QUEUED)))
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What the model in use offers.
+# ---- What the model in use offers ----------------------------------------------------------------
 
 FILE, COUNT = "examples.json", 4
 
@@ -291,8 +290,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
     }
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The column.
+# ---- The column ----------------------------------------------------------------------------------
 
 
 def build(begin: Mapping[str, Any]) -> Compose:

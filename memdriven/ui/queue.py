@@ -345,8 +345,7 @@ class StreamEnds:
         await self.app(scope, listen, tell)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The place in line.
+# ---- The place in line ---------------------------------------------------------------------------
 
 EVERY = 0.4
 """Seconds between two looks at the place in line."""
@@ -375,8 +374,7 @@ def tell(line: gr.HTML) -> None:
     line.submit(follow, None, line, **{**QUEUED, **own})
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Stop.
+# ---- Stop ----------------------------------------------------------------------------------------
 
 
 def stop(shown: Shown, giving: gr.blocks.Block | None = None) -> None:

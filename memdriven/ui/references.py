@@ -29,8 +29,7 @@ SHOWN = 6
 """References on screen: those in use and the next in line."""
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Selection: which references are used, and which are next in line.
+# ---- Selection: which references are used, and which are next in line ----------------------------
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,7 @@ def _ranked(key: str, request: Request) -> Retrieval:
     return state.pipeline().retrieve(request)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The panel: what is found, for the words written so far.
+# ---- The panel: what is found, for the words written so far --------------------------------------
 
 
 def show_references(*query: object) -> tuple[str, str, str]:

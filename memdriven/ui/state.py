@@ -113,8 +113,7 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Path]:
     return folders
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What each visitor uses.
+# ---- What each visitor uses ----------------------------------------------------------------------
 
 _SESSIONS = 10_000
 """Tabs whose choice of checkpoint is remembered."""
@@ -205,8 +204,7 @@ def offers_tries() -> bool:
     return pipeline().checkpoint.damsm.pixels is not None
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What the page sends, clamped to what it offers.
+# ---- What the page sends, clamped to what it offers ----------------------------------------------
 
 MAX_K = 8
 """More references than this blur into an average."""
@@ -243,8 +241,7 @@ def read_seed(written: object, keep: bool) -> int:
     return int(written)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Long work that is done once for all visitors.
+# ---- Long work that is done once for all visitors ------------------------------------------------
 
 Made = TypeVar("Made")
 POLL = 0.25

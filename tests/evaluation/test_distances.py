@@ -25,7 +25,6 @@ from memdriven.evaluation.distances import (
     inception_score,
     kernel_distance,
     nearest_distances,
-    percentile,
     pillow_resize,
 )
 
@@ -382,11 +381,6 @@ def test_nearest_distances_equal_a_loop_across_blocks() -> None:
         gaps = (TRAINING.double() - TRAINING[i].double()).norm(dim=1)
         gaps[i] = float("inf")
         assert float(found[i]) == pytest.approx(float(gaps.min()), abs=1e-6)
-
-
-def test_percentile_counts_what_is_smaller() -> None:
-    found = percentile(torch.tensor([0.0, 2.5, 9.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    assert found.tolist() == [0, 50, 100]
 
 
 def test_copies_are_at_zero_and_new_images_are_not() -> None:

@@ -121,6 +121,8 @@ def test_top_prefers_the_first_of_equal_scores() -> None:
 
 def test_percentiles_count_what_is_lower() -> None:
     values = [0.5, 0.1, 0.5, 0.9, 0.3]
-    found = scores.percentiles(torch.tensor(values))
+    found = scores.percentiles(torch.tensor(values), torch.tensor(values))
     wanted = [100 * sum(other < value for other in values) / 5 for value in values]
     assert found.tolist() == pytest.approx(wanted)
+    found = scores.percentiles(torch.tensor([0.0, 2.5, 9.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert found.tolist() == [0, 50, 100]

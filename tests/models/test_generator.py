@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import GeneratorConfig
-from memdriven.models.generator import RENAMED, Generator, renamed
+from memdriven.models.generator import Generator
 from memdriven.models.layers import Crop
 from tests.models.small_generator import SMALL, first_map, inputs
 
@@ -187,20 +187,3 @@ def test_squares_of_the_last_stage_are_the_whole_pictures_squares(further: dict[
         torch.testing.assert_close(
             made, picture[:, 2 * y : 2 * y + 64, 2 * x : 2 * x + 64], atol=1e-5, rtol=0
         )
-
-
-def test_weights_of_earlier_files_are_read_by_their_names_of_then() -> None:
-    settings = dataclasses.replace(
-        SMALL, fuse_early=True, early_blocks=1, text_code=6, attribute_dim=5, noise_code=7
-    )
-    model = Generator(settings)
-    then = {}
-    for name, value in model.state_dict().items():
-        for old, new in RENAMED.items():
-            if name.startswith(new):
-                name = old + name[len(new) :]
-        then[name] = value
-    assert {"early_acm", "early_residual", "text_code", "named_code"} <= {n.split(".")[0] for n in then}
-    other = Generator(settings)
-    other.load_state_dict(renamed(then))
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values()))
