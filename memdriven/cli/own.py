@@ -27,7 +27,7 @@ from memdriven.data.images import Fit, tiled
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
-from memdriven.encoders.imagenet import SqueezeNet
+from memdriven.encoders.imagenet import COARSE, SqueezeNet, Vgg16Features
 from memdriven.errors import DataError, require
 from memdriven.explore.memory_map import renew_map
 from memdriven.files import sha256_file
@@ -68,7 +68,8 @@ def train_own(
         minutes: for the trainings together; features and the memory come on top.
         start_from: checkpoint whose generator it begins with.
         fit: wide pictures are kept whole between bars, or cropped to their middle.
-        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
+        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16, torchvision's where it was downloaded before, or the
+            package's own, in 2.3 bits a weight.
         squeezenet: SqueezeNet 1.1 weight file; else $MEMDRIVEN_SQUEEZENET or a download.
         device: auto, cpu, cuda, cuda:1, ...
         open: open the app at the end.
@@ -94,7 +95,7 @@ def train_own(
 
     def extract() -> None:
         SqueezeNet.load(squeezenet)  # of no use before G's turn, but then it would be missed late
-        extract_features(data, features, vgg=vgg, device=device)
+        _read_features(data, features, vgg, device)
 
     steps: dict[str, Callable[[], object]] = {
         "pictures and captions": read,
@@ -173,7 +174,8 @@ def memorise_own(
         out: where the copy of the checkpoint goes; runs/ and the folder's name when left out.
         checkpoint: the model; it stays as it is.
         fit: wide pictures are kept whole between bars, or cropped to their middle.
-        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
+        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16, torchvision's where it was downloaded before, or the
+            package's own, in 2.3 bits a weight.
         device: auto, cpu, cuda, cuda:1, ...
         open: open the app at the end.
 
@@ -196,7 +198,7 @@ def memorise_own(
         retrieval = dataclasses.replace(retrieval, strategy=strategy)
         why = f"have no word that {model.name} knows: they are found by how they look"
         print(f"  {unknown} of {many} {why}, so the strategy is {strategy}")
-    extract_features(data, features, vgg=vgg, device=device)
+    _read_features(data, features, vgg, device)
     config = dataclasses.replace(model.config, retrieval=retrieval)
     networks = model.vocabulary, model.damsm, model.generator
     save_checkpoint(made, config, *networks, model.facts, model.attributes)
@@ -217,6 +219,14 @@ def _make_readable(data: PreparedDataset, vocabulary: Vocabulary, max_words: int
     header = {key: value for key, value in data.header.items() if key not in ("schema", "counts")}
     write_prepared(data.path, items, **header)
     return unknown
+
+
+def _read_features(data: Path, out: Path, vgg: Path | None, device: str) -> None:
+    """Keep what VGG-16 sees in the pictures, by its exact weights where they are at hand."""
+    weights = vgg or Vgg16Features.at_hand()
+    if weights is None:
+        print("  read by VGG-16 with the weights of the package, in 2.3 bits each (exact ones: --vgg FILE)")
+    extract_features(data, out, vgg=weights or COARSE, device=device)
 
 
 def _prepare(folder: Path, out: Path, fit: Fit, test_fraction: float) -> PreparedDataset:

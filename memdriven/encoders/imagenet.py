@@ -17,6 +17,10 @@ STRIDE = 16
 """relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
 RELU5_3 = 29
 """Its place among torchvision's `vgg16().features`."""
+COARSE = Path(__file__).with_name("vgg16.safetensors.xz")
+"""VGG-16 in a few bits a weight (benchmarks/coarse_vgg.py), for images that are read without a download."""
+EXACT = "94398b0e3f6ced87"
+"""The `hash` of torchvision's weights, which `COARSE` stands for."""
 CLASSIFIER = "classifier.6.weight"
 """The last layer of torchvision's whole network; the file of features holds no numbers there."""
 DEPTHS = (1, 4, 7, 9, 10, 11, 12)
@@ -105,7 +109,8 @@ class Vgg16Features(_ImageNet):
     """Images -> v.
 
     Weights are rounded to float16 and computed with in float32, so that the half-size file and
-    torchvision's download are the same network, with the same `hash`.
+    torchvision's download are the same network, with the same `hash`. `COARSE` nearly is: its v is nearer to
+    theirs than what a memory keeps of v.
     """
 
     NAME, OPTION, VARIABLE = "VGG16_Weights.IMAGENET1K_FEATURES", "--vgg", "MEMDRIVEN_VGG16"
@@ -117,6 +122,15 @@ class Vgg16Features(_ImageNet):
         # Of vgg16() itself, 124 million unused weights of its classifier would be drawn.
         super().__init__(make_layers(cfgs["D"])[: RELU5_3 + 1])
         self.to(memory_format=torch.channels_last)
+        self.coarse = False
+        """Whether these are the weights of `COARSE`."""
+
+    @staticmethod
+    def at_hand() -> Path | None:
+        """Return the exact weights' file, named by `VARIABLE` or downloaded before, or None."""
+        if named := os.environ.get(Vgg16Features.VARIABLE):
+            return Path(named)
+        return min(Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth"), default=None)
 
     def load_torchvision(self, state: Mapping[str, Tensor], name: str) -> None:
         """See `_ImageNet`; weights that were made for classification are refused."""
@@ -125,11 +139,12 @@ class Vgg16Features(_ImageNet):
         found = "weights for classification (IMAGENET1K_V1), for inputs of another scale"
         require(not classifies, CheckpointError, wanted, found, "give torchvision's vgg16_features file")
         super().load_torchvision({key: state[key].half() for key in self.state_dict() if key in state}, name)
+        self.coarse = name == str(COARSE)
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that name the float16 weights."""
-        return weights_hash(self)
+        """16 hexadecimal digits that name the float16 weights, or those that the coarse ones stand for."""
+        return EXACT if self.coarse else weights_hash(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return relu5_3 (b, 512, h/16, w/16), not negative, of RGB images (b, 3, h, w) in [0, 1].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -14,19 +15,22 @@ from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_bytes
 
 SCALE, SCALE_STEPS = ".scale", 2**12
+MOST = 2**28
+"""Bytes that a compressed file may hold."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, packed or not, or of a `.pth`/`.pt` file of tensors alone.
 
-    A CheckpointError says that it is missing, truncated, or holds anything else.
+    The former may be compressed (`.xz`). A CheckpointError says that a file is missing, truncated, or holds
+    anything else.
     """
     require(path.is_file(), CheckpointError, f"the weight file {path}", "no such file", "check the path")
     try:
         if path.suffix in (".pth", ".pt"):
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
-            content = load(path.read_bytes())
+            content = load(_opened(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes())
     except Exception as error:  # torch's reader of .pth raises all kinds on foreign bytes
         found = f"a damaged or foreign file ({type(error).__name__}: {error})"[:200]
         raise CheckpointError(f"weights in {path}", found, "fetch the file again") from error
@@ -34,6 +38,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     wanted, fix = f"a table of tensors in {path}", "give a state dict"
     require(table, CheckpointError, wanted, type(content).__name__, fix)
     return unpack(content)
+
+
+def _opened(compressed: bytes) -> bytes:
+    """Return what LZMA compressed, up to `MOST` bytes: a few kB can stand for any number."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(compressed, MOST)
 
 
 def float_entries(module: nn.Module) -> dict[str, Tensor]:

@@ -117,7 +117,8 @@ class MemoryBank(SealedFolder):
 
     def summary(self) -> str:
         """Return what there is and where, for people."""
-        return f"memory bank of {counted(self.n, 'image')} in {self.path}"
+        read = ", read by the package's VGG-16" if self.features.header.get("coarse") else ""
+        return f"memory bank of {counted(self.n, 'image')} in {self.path}{read}"
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._rows

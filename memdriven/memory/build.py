@@ -128,7 +128,8 @@ def extract_features(
         dataset: folder of a prepared data set.
         out: folder for the feature store.
         splits: whose images are used, of those that the data set has.
-        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
+        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download. The package's own, in 2.3
+            bits a weight, stands for it; the store's header says so then (`coarse`).
         batch: images a forward pass.
         device: auto, cpu, cuda, cuda:1, ...
 
@@ -145,6 +146,7 @@ def extract_features(
     plan: dict[str, Any] = {
         "dataset": data.name,
         "encoder": network.hash,
+        **({"coarse": True} if network.coarse else {}),
         "image_size": IMAGE_SIZE,
         "cosine": COSINE,
         "shape": [FEATURE_CHANNELS, IMAGE_SIZE // STRIDE, IMAGE_SIZE // STRIDE],
@@ -272,7 +274,7 @@ def build_memory(
         keys = make_keys(damsm, encoded, v, len(items))
         (folder / layout.KEYS).write_bytes(save(keys))
         (folder / layout.FEATURES).mkdir()
-        kept = ("encoder", "image_size", "cosine")
+        kept = ("encoder", "coarse", "image_size", "cosine")
         known = {name: value for name, value in store.header.items() if name in kept}
         blobs = (store.blobs[row] for row in rows)
         write_store(folder / layout.FEATURES, [item.id for item in items], blobs, store.shape, known)

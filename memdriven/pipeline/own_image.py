@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.data.names import KINDS
-from memdriven.encoders.imagenet import Vgg16Features
+from memdriven.encoders.imagenet import COARSE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, require
 from memdriven.memory.features import encode_v
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -26,10 +25,6 @@ MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 CAPTION = "your own image"
 VGG_MB = 528
-VGG_FIX = (
-    f"whoever runs the page fetches it once ({VGG_MB} MB), beneath the references, or names its file in "
-    f"{Vgg16Features.VARIABLE}"
-)
 SIDE, THUMBNAIL = 256, 96
 """Sides in px of the square that v is made of, and of its card."""
 
@@ -61,27 +56,21 @@ def _no_picture(found: str) -> DataError:
 
 
 def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
-    """Return an image with its features, named after its pixels."""
+    """Return an image with its features, named after both."""
     vgg = feature_network()
-    wanted, fix = "the feature network that made this memory", "give the weights that it was built with"
+    wanted = "the feature network that made this memory"
+    fix = f"name the weights that it was built with in {Vgg16Features.VARIABLE}"
     require(pipe.bank.header.get("encoder") == vgg.hash, CheckpointError, wanted, vgg.hash, fix)
     with pipe.turn, torch.inference_mode():
         v = vgg(to_tensor(image)[None])[0].numpy()
+    features = encode_v(v)
     return UserImage(
-        id=PRIVATE + hashlib.sha256(image.tobytes()).hexdigest()[:12],
+        id=PRIVATE + hashlib.sha256(image.tobytes() + features).hexdigest()[:12],
         image=centre_square(image, THUMBNAIL),
         caption=CAPTION,
-        features=encode_v(v),
+        features=features,
         shape=v.shape,
     )
-
-
-def weight_file() -> Path | None:
-    """Return the feature network's weights on this machine, or None; nothing is downloaded."""
-    if named := os.environ.get(Vgg16Features.VARIABLE):
-        return Path(named)
-    cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
-    return min(cached, default=None)
 
 
 def fetched() -> int:
@@ -94,8 +83,5 @@ _network = lru_cache(maxsize=1)(Vgg16Features.load)
 
 
 def feature_network() -> Vgg16Features:
-    """Return VGG-16 from weights that are already here."""
-    path, wanted = weight_file(), "the feature network (VGG-16) that reads own images"
-    found = "no weights on this computer, and the page downloads nothing by itself"
-    require(path, CheckpointError, wanted, found, VGG_FIX)
-    return _network(path)
+    """Return VGG-16, exact where its weights are at hand, else from those that come with the package."""
+    return _network(Vgg16Features.at_hand() or COARSE)

@@ -78,7 +78,7 @@ class UserImage:
     """An image of the caller's own that stands beside the memory for this caller alone."""
 
     id: str
-    """Starts with `PRIVATE`, then a hash of the pixels: by it two of them are compared."""
+    """Starts with `PRIVATE`, then a hash of pixels and features: by it two of them are compared."""
     image: Image.Image = field(compare=False)
     caption: str = field(compare=False)
     features: bytes = field(compare=False, repr=False)

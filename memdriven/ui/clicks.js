@@ -26,10 +26,8 @@ element.addEventListener("change", (event) => {
 for (const kind of ["dragover", "drop"])
   element.addEventListener(kind, (event) => {
     const input = element.querySelector("input[type=file]:not(:disabled)");
-    const missing = element.querySelector("[data-act=fetch], [data-told]");  // what reads images
-    if (!(input || missing) || !event.dataTransfer.types.includes("Files")) return;
+    if (!input || !event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
-    if (kind === "drop" && missing) missing.focus();
-    else if (kind === "drop" && event.dataTransfer.files.length)
+    if (kind === "drop" && event.dataTransfer.files.length)
       window.memdriven.send(event.dataTransfer.files[0], trigger);
   });

@@ -165,9 +165,9 @@ def _room(there: Sized, most: int, what: str) -> None:
 
 def own_panel(steering: Steering) -> str:
     """Return the tab's own images and the way to add one."""
-    full, readable = len(steering.images) >= MAX_IMAGES, own_image.weight_file() is not None
+    full, exact = len(steering.images) >= MAX_IMAGES, Vgg16Features.at_hand() is not None
     needs = {"megabytes": own_image.VGG_MB, "variable": Vgg16Features.VARIABLE, "alone": state.alone}
-    return render("own", steering=steering, full=full, readable=readable, **needs)
+    return render("own", steering=steering, full=full, exact=exact, **needs)
 
 
 _FETCHED = TaskCache[str](most=1)
@@ -184,7 +184,8 @@ def fetch(steering: Steering) -> Iterator[dict[str, str]]:
     for _ in _FETCHED.get("VGG-16", lambda _: Vgg16Features.load().hash).wait():
         line = f"Fetching VGG-16: {own_image.fetched()} of {own_image.VGG_MB} MB."
         yield {"status": status(line, busy=True)}
-    yield {"own": own_panel(steering), "status": status("VGG-16 is here: add your image.")}
+    line = "VGG-16’s exact weights are here: they read the next image."
+    yield {"own": own_panel(steering), "status": status(line)}
 
 
 def steps_line(steering: Steering) -> str:

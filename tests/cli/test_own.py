@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from memdriven.cli import own
 from memdriven.cli.own import memorise_own, train_own
 from memdriven.data.folder import prepare_folder
-from memdriven.encoders.imagenet import Vgg16Features
+from memdriven.encoders.imagenet import EXACT, Vgg16Features
 from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -23,7 +23,7 @@ from memdriven.training.captions import split_items
 class FakeVgg(nn.Module):
     """Colours in a grid, in the shape of relu5_3."""
 
-    hash = "f" * 16
+    hash, coarse = "f" * 16, False
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +72,22 @@ def test_a_model_gets_a_memory_of_pictures_with_captions_and_without(
     asked = pipe.retrieve("a red bird", k=4)
     assert asked.strategy == "sentence-image"
     assert len({one.score for one in asked.neighbours}) == 4
+
+
+def test_a_memory_is_read_with_nothing_but_the_package(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name in ("a red bird", "a blue bird"):
+        Image.effect_noise((60, 40), 50).convert("RGB").save(folder / f"{name}.png")
+    made = memorise_own(folder, out=tmp_path / "out", checkpoint=tiny_checkpoint, open=False)
+    assert "read by VGG-16 with the weights of the package" in capsys.readouterr().out
+    bank = MemoryDrivenPipeline.from_pretrained(made).bank
+    assert bank.header["encoder"] == EXACT
+    assert "read by the package's VGG-16" in bank.summary()
 
 
 def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from memdriven.data.images import to_tensor
 from memdriven.encoders import imagenet
-from memdriven.encoders.imagenet import Vgg16Features
+from memdriven.encoders.imagenet import COARSE, EXACT, Vgg16Features
 from memdriven.errors import CheckpointError
+from memdriven.memory.bank import MemoryBank
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "weights" / "vgg16_features_fp16.safetensors"
 
@@ -155,3 +157,24 @@ def test_imagenet_features_are_sparse_and_tell_a_gradient_from_noise() -> None:
     assert float((v == 0).float().mean()) > 0.9
     assert float(F.cosine_similarity(v[0].mean((1, 2)), v[1].mean((1, 2)), dim=0)) < 0.8
     assert imagenet.STRIDE * v.shape[-1] == 128
+
+
+def test_weights_of_the_package_stand_for_the_exact_ones() -> None:
+    coarse = Vgg16Features.load(COARSE)
+    assert coarse.coarse
+    assert coarse.hash == EXACT
+    levels = coarse.features[24].weight[0].unique()
+    assert len(levels) < 40, "a few bits a weight"
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="the ImageNet weights are not on this machine")
+def test_weights_of_the_package_read_what_the_exact_ones_read() -> None:
+    exact, coarse = Vgg16Features.load(SHARED), Vgg16Features.load(COARSE)
+    assert exact.hash == EXACT
+    assert not exact.coarse
+    bank = MemoryBank("checkpoints/aviary/memory")
+    rows = range(0, bank.n, bank.n // 4)
+    pictures = torch.stack([to_tensor(bank.thumbnail(row).resize((256, 256))) for row in rows])
+    wanted, found = exact(pictures).flatten(1), coarse(pictures).flatten(1)
+    assert F.cosine_similarity(wanted, found).min() > 0.97
+    assert F.cosine_similarity(wanted, found[[1, 2, 3, 4, 0]]).max() < 0.8

@@ -1,12 +1,14 @@
 """Weights come back within what float16, or eight bits a row, can say."""
 
+import lzma
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
-from memdriven.encoders.weights import SCALE, pack, unpack, weights_hash, write_weights
+from memdriven.encoders import weights
+from memdriven.encoders.weights import SCALE, pack, read_weights, unpack, weights_hash, write_weights
 from memdriven.errors import CheckpointError
 
 
@@ -48,3 +50,17 @@ def test_packed_weights_are_within_half_a_level_of_their_rows() -> None:
 def test_weights_that_were_never_packed_stay_as_they_are() -> None:
     half = {"a.weight": torch.randn(3, 2).half()}
     assert torch.equal(unpack(half)["a.weight"], half["a.weight"])
+
+
+def test_compressed_weights_are_read_as_far_as_they_may_be_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, given = tmp_path / "a.safetensors.xz", {"a": torch.zeros(1000)}
+    path.write_bytes(lzma.compress(save(given)))
+    assert torch.equal(read_weights(path)["a"], given["a"])
+    monkeypatch.setattr(weights, "MOST", 2000)
+    with pytest.raises(CheckpointError, match="damaged or foreign"):
+        read_weights(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match="damaged or foreign"):
+        read_weights(path)

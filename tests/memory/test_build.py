@@ -41,6 +41,8 @@ class Album:
 class SmallNetwork(nn.Module):
     """Stand-in for VGG: 16 x 16 blocks' mean colours, and a limit on the images it will see."""
 
+    coarse = False
+
     def __init__(self, limit: float = float("inf"), name: str = "small-network") -> None:
         super().__init__()
         self.limit, self.hash = limit, name

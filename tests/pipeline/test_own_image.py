@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from memdriven.encoders.imagenet import COARSE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError
 from memdriven.pipeline import own_image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -104,16 +105,35 @@ def test_guest_is_named_after_its_pixels(pipe: MemoryDrivenPipeline, monkeypatch
 def test_weights_are_looked_for_and_never_fetched(
     pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("MEMDRIVEN_VGG16", raising=False)
+    monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(CheckpointError, match="MEMDRIVEN_VGG16"):
-        own_image.user_image(Image.new("RGB", (256, 256)), pipe)
+    used = list[Path]()
+    monkeypatch.setattr(own_image, "_network", used.append)
+    own_image.feature_network()
     cached = tmp_path / "checkpoints" / "vgg16_features-abc.pth"
     cached.parent.mkdir()
     cached.touch()
-    assert own_image.weight_file() == cached
-    monkeypatch.setenv("MEMDRIVEN_VGG16", "elsewhere.safetensors")
-    assert own_image.weight_file() == Path("elsewhere.safetensors")
+    own_image.feature_network()
+    monkeypatch.setenv(Vgg16Features.VARIABLE, "elsewhere.safetensors")
+    own_image.feature_network()
+    assert used == [COARSE, cached, Path("elsewhere.safetensors")]
     monkeypatch.setattr(own_image, "feature_network", type("Other", (), {"hash": "1"}))
-    with pytest.raises(CheckpointError, match="made this memory"):
+    with pytest.raises(CheckpointError, match=r"made this memory.*MEMDRIVEN_VGG16"):
         own_image.user_image(Image.new("RGB", (256, 256)), pipe)
+
+
+def test_an_image_is_read_with_nothing_but_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The shipped memory's own pictures are read as what lies there: nobody's features are as near."""
+    monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    shipped = MemoryDrivenPipeline.from_pretrained("checkpoints/aviary")
+    rows = range(0, shipped.bank.n, shipped.bank.n // 4)
+    stored = torch.stack([shipped.bank.v(row).flatten() for row in rows])
+    for place, row in enumerate(rows):
+        small = shipped.bank.thumbnail(row).resize((256, 256), Image.Resampling.BICUBIC)
+        read = own_image.user_image(small, shipped).v().flatten()
+        alike = torch.cosine_similarity(read[None], stored)
+        assert alike.argmax() == place
+        assert alike[place] > 0.5

@@ -145,12 +145,8 @@ def serve(offered: MemoryDrivenPipeline | ModelRegistry) -> tuple[gr.Blocks, str
 
 @pytest.fixture(scope="session")
 def address(offered: ModelRegistry, outside: Outside) -> Iterator[str]:
-    """Serve the page over the shelf, as where VGG-16's weights are; return its address."""
-    from memdriven.pipeline import own_image
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
-        page, address = serve(offered)
+    """Serve the page over the shelf; return its address."""
+    page, address = serve(offered)
     yield address
     page.close(verbose=False)
 

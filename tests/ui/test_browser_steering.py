@@ -126,7 +126,6 @@ def test_own_image_is_pinned_for_this_tab_alone(
     desk: Visitor, guest: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
-    monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor, other = ready(guest), desk
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
@@ -153,26 +152,36 @@ def test_own_image_is_pinned_for_this_tab_alone(
     assert page.locator("#own img").count() == 0
 
 
-def test_a_photograph_is_offered_what_reads_it(
+def test_a_dropped_photograph_is_read_and_the_exact_weights_are_offered(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     here = list[Path]()
-    monkeypatch.setattr(own_image, "weight_file", lambda: next(iter(here), None))
+    monkeypatch.setattr(steering.Vgg16Features, "at_hand", lambda: next(iter(here), None))
     monkeypatch.setattr(steering, "_FETCHED", type(steering._FETCHED)(most=1))
     monkeypatch.setattr(steering.Vgg16Features, "load", lambda: here.append(tmp_path) or FakeNetwork)
+    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
     page = ready(desk).page
     page.click('#memory .md-card [data-act="pin"]')  # the panel is drawn anew
     page.wait_for_selector("#own [data-act=fetch]")
     page.get_by_role("tab", name="Compare").click()
-    page.evaluate("""() => {
+    buffer = io.BytesIO()
+    Image.effect_noise((320, 200), 60).convert("RGB").save(buffer, "JPEG")
+    page.evaluate(
+        """(letters) => {
+        const bytes = Uint8Array.from(atob(letters), (letter) => letter.charCodeAt(0));
         const dataTransfer = new DataTransfer();
-        dataTransfer.items.add(new File(['x'], 'x.jpg', { type: 'image/jpeg' }));
+        dataTransfer.items.add(new File([bytes], 'x.jpg', { type: 'image/jpeg' }));
         document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
-    }""")
-    page.wait_for_function("document.activeElement.dataset.act === 'fetch'")
-    page.keyboard.press("Enter")
-    desk.wait_text("#status", "VGG-16 is here: add your image.")
-    page.wait_for_selector("#own input[type=file]", state="attached")
+    }""",
+        base64.b64encode(buffer.getvalue()).decode(),
+    )
+    page.wait_for_selector("#own .md-mine-pin")
+    assert desk.text("[role=tab][aria-selected=true]") == "Picture"
+    page.click("#own [data-act=fetch]")
+    desk.wait_text("#status", "VGG-16’s exact weights are here: they read the next image.")
+    page.wait_for_selector("#own [data-act=fetch]", state="detached")
+    page.click('#own [data-act="dismiss"]')
+    page.wait_for_selector("#own img", state="detached")
     page.click('#memory [data-act="release"]')
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,7 +89,6 @@ def test_a_picture_with_an_own_image_is_told_to_be_gone(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
-    monkeypatch.setattr(own_image, "weight_file", lambda: Path("vgg16.safetensors"))
     visitor, page = desk, desk.page
     visitor.begin(CAPTION)
     buffer = io.BytesIO()

@@ -198,26 +198,29 @@ def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> N
     assert own_panel(Steering().add_image(guest())).count("<img") == 1
 
 
-def test_what_own_images_need_is_said_and_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_reads_own_images_is_said_and_the_exact_one_offered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv(Vgg16Features.VARIABLE, raising=False)
     monkeypatch.setattr(state, "alone", False)
-    missing = "is read by VGG-16, whose weights are not on this computer yet."
+    coarse, offer = "rounded to 2.3 bits each", "Fetch the exact weights (528 MB, once)"
     told = own_panel(Steering())
-    assert "Whoever runs the page can fetch them (528 MB, once)" in told
+    assert coarse in told
+    assert "name a file of exact weights in MEMDRIVEN_VGG16" in told
     assert "<button" not in told
+    assert "<input" in told
     with pytest.raises(CheckpointError, match="ask whoever runs the page"):
         next(steering.fetch(Steering()))
     monkeypatch.setattr(state, "alone", True)
-    assert missing in own_panel(Steering())
-    assert "Fetch VGG-16 (528 MB, once)" in own_panel(Steering())
-    assert "<input" not in own_panel(Steering()), "no file is chosen that nothing can read"
+    assert offer in own_panel(Steering())
+    assert "<input" in own_panel(Steering()), "an image can be read without them"
     monkeypatch.setenv(Vgg16Features.VARIABLE, str(tmp_path / "vgg.safetensors"))
-    assert (
-        "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
-    ) in own_panel(Steering())
-    assert missing not in own_panel(Steering())
-    assert "disabled" not in own_panel(Steering())
+    told = own_panel(Steering())
+    assert "VGG-16 reads it, with torchvision’s weights." in told
+    assert coarse not in told
+    assert offer not in told
+    assert "disabled" not in told
 
 
 def test_weights_are_fetched_once_and_tell_how_far_they_are(
@@ -251,7 +254,7 @@ def test_weights_are_fetched_once_and_tell_how_far_they_are(
     go.set()
     for each in (steps, another):
         *_, last = each
-        assert "Add your own image" in last["own"]
+        assert "with torchvision’s weights" in last["own"]
     assert loads == [(), ()], "torchvision's own download, which checks its hash"
 
 
