@@ -1,18 +1,21 @@
-"""The model card's sheets, nothing chosen: samples, nine z (Fig. 5), each stage, the rival (Fig. 1).
+"""Sheets, nothing chosen: of a model card (samples, nine z, each stage, the rival), and of rendered birds.
 
     python -m benchmarks.sheets samples --checkpoint checkpoints/aviary --dataset data/aviary
     python -m benchmarks.sheets noise --checkpoint checkpoints/aviary
     python -m benchmarks.sheets stages --checkpoint checkpoints/aviary --dataset data/aviary --n 300
     python -m benchmarks.sheets rival --checkpoint checkpoints/aviary --dataset data/aviary --n 8
+    python -m benchmarks.sheets birds --n 40 --columns 8 --out assets/aviary.webp
 
 `samples`: the first captions of test images taken evenly over the classes, seeds 0, 1, 2, ...; the retrieved
 image to the left and the picture to the right (`--pictures-only` for data that may not be passed on).
-`noise`: one caption and memory, seeds 0, 1000, ... 8000; nothing but z moves. The captions leave less
-and less open: place and most colours, colours alone (snow is named), the place alone, the light alone.
+`noise` (Fig. 5): one caption and memory, seeds 0, 1000, ... 8000; nothing but z moves. The captions leave
+less and less open: place and most colours, colours alone (snow is named), the place alone, the light alone.
 `stages`: captions as `evaluate` takes them, every stage enlarged to the last one's side; printed beside it is
 each stage's distance to all test images there, by VGG's and SqueezeNet's pooled maps.
-`rival`: captions as `samples` takes them; three pictures of the rival that lies beside the checkpoint (seeds
-0, 1000, 2000, enlarged), then the reference that ours was painted from, and ours, seeds 0, 1, 2, ...
+`rival` (Fig. 1): captions as `samples` takes them; three pictures of the rival that lies beside the
+checkpoint (seeds 0, 1000, 2000, enlarged), then the reference that ours was painted from, and ours,
+seeds 0, 1, 2, ...
+`birds`: as many renders, body plans in turn; species and sightings change with `--seed`.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven import MemoryDrivenPipeline
+from memdriven.aviary.render import render_birds
+from memdriven.aviary.species import BirdSpec, all_species, sample_bird
 from memdriven.checkpoint import load_rival
+from memdriven.data.images import tiled
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.evaluation.context import Context, choose_prompts, quantised
 from memdriven.evaluation.distances import frechet_distance, kernel_distance
@@ -53,16 +59,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sheet", choices=("samples", "noise", "stages", "rival"))
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("sheet", choices=("samples", "noise", "stages", "rival", "birds"))
+    parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--captions", nargs="+", default=CAPTIONS, help="of noise")
-    parser.add_argument("--n", type=int, default=64, help="captions of samples, stages and rival")
-    parser.add_argument("--columns", type=int, default=4, help="of samples")
+    parser.add_argument("--n", type=int, default=64, help="captions of samples, stages and rival; birds")
+    parser.add_argument("--columns", type=int, default=4, help="of samples and birds")
+    parser.add_argument("--seed", type=int, default=0, help="of birds")
     parser.add_argument("--pictures-only", action="store_true", help="samples without what was retrieved")
-    parser.add_argument("--out", type=Path, help="default: SHEET.webp beside the model card")
+    parser.add_argument("--out", type=Path, help="default: SHEET.webp beside the model card, or here")
     of = parser.parse_args()
-    if of.sheet == "noise":
+    if of.sheet == "birds":
+        sheet = birds(of.n, of.columns, of.seed)
+    elif of.checkpoint is None:
+        raise SystemExit("give --checkpoint")
+    elif of.sheet == "noise":
         sheet = noise(of.checkpoint, of.captions)
     elif of.dataset is None:
         raise SystemExit("give --dataset")
@@ -72,7 +83,7 @@ def main() -> None:
         sheet = beside_rival(of.checkpoint, of.dataset, of.n)
     else:
         sheet = stages(of.checkpoint, of.dataset, of.n)
-    out = of.out or of.checkpoint / f"{of.sheet}.webp"
+    out = of.out or (of.checkpoint or Path()) / f"{of.sheet}.webp"
     sheet.save(out, quality=80, method=6)
     print(out)
 
@@ -188,6 +199,28 @@ def painted(context: Context) -> list[Tensor]:
             large = F.interpolate(made.float(), (context.size,) * 2, mode="bicubic", align_corners=False)
             parts[place].append(quantised(large))
     return [torch.cat(stage) for stage in parts]
+
+
+def birds(count: int, columns: int, seed: int, side: int = 140) -> Image.Image:
+    """Return birds, rendered at 256 px, on one page."""
+    pictures = []
+    for spec in tqdm(choose_birds(count, seed), "birds"):
+        rgb, _ = render_birds([spec], 256)
+        pictures.append(Image.fromarray(rgb[0].permute(1, 2, 0).numpy()))
+    return tiled(pictures, columns, side, 6)
+
+
+def choose_birds(count: int, seed: int) -> list[BirdSpec]:
+    """Return specimens, body plans in turn, so that neighbours differ."""
+    by_plan: dict[str, list[int]] = {}
+    for species in all_species():
+        by_plan.setdefault(species.attributes["body_plan"], []).append(species.id)
+    plans = sorted(by_plan)
+    chosen = []
+    for k in range(count):
+        members = by_plan[plans[(k * 7 + k // len(plans)) % len(plans)]]  # 7 steps through the plans
+        chosen.append(sample_bird(members[(seed + k // len(plans)) % len(members)], seed + k, seed))
+    return chosen
 
 
 if __name__ == "__main__":

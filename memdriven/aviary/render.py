@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,11 +28,8 @@ from memdriven.aviary.raymarch import (
 )
 from memdriven.aviary.scene import Scene, backdrop, enlarged, ground
 from memdriven.aviary.skeleton import build_rig
-from memdriven.aviary.species import BirdSpec, all_species, sample_bird
-from memdriven.data.images import tiled
+from memdriven.aviary.species import BirdSpec
 
-COLUMNS, TILE, GAP = 8, 140, 6
-"""Of a contact sheet; its tiles and the gaps between them in px."""
 TANGENT = math.tan(math.radians(11.5))
 SUN, SKY, RIM = 0.86, 0.46, 0.34
 
@@ -185,28 +181,3 @@ def _develop(linear: Tensor) -> Tensor:
         linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(1e-6).pow(1 / 2.4) - 0.055
     )
     return (srgb * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-
-
-def choose_birds(count: int, seed: int) -> list[BirdSpec]:
-    """`count` specimens, body plans in turn, so that neighbours differ.
-
-    Species and sightings change with the seed.
-    """
-    by_plan: dict[str, list[int]] = {}
-    for species in all_species():
-        by_plan.setdefault(species.attributes["body_plan"], []).append(species.id)
-    plans = sorted(by_plan)
-    birds = []
-    for k in range(count):
-        members = by_plan[plans[(k * 7 + k // len(plans)) % len(plans)]]  # 7 steps through the plans
-        birds.append(sample_bird(members[(seed + k // len(plans)) % len(members)], seed + k, seed))
-    return birds
-
-
-def contact_sheet(seed: int = 0) -> Image.Image:
-    """Return forty varied birds, rendered at 256 px and shown at `TILE` px on one page."""
-    pictures = []
-    for spec in choose_birds(5 * COLUMNS, seed):
-        rgb, _ = render_birds([spec], 256)
-        pictures.append(Image.fromarray(rgb[0].permute(1, 2, 0).numpy()))
-    return tiled(pictures, COLUMNS, TILE, GAP)

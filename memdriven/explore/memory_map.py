@@ -6,7 +6,6 @@ the two directions in which the captions' keys differ most (PCA, at once).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -161,16 +160,6 @@ def small_pictures(
             progress(place, len(rows))
         pictures[place] = np.asarray(bank.thumbnail(row).resize((side, side), Image.Resampling.BOX))
     return pictures
-
-
-def sheet(pictures: np.ndarray) -> tuple[Image.Image, int]:
-    """Return pictures (n, side, side, 3) as one image, row by row, and how many stand in a row."""
-    count, side = pictures.shape[:2]
-    columns = math.isqrt(max(1, count) - 1) + 1
-    made = Image.new("RGB", (columns * side, -(-count // columns) * side))
-    for place, picture in enumerate(pictures):
-        made.paste(Image.fromarray(picture), (place % columns * side, place // columns * side))
-    return made, columns
 
 
 def mean_colours(pictures: np.ndarray) -> np.ndarray:

@@ -33,10 +33,6 @@ CONFIG = "config.json"
 FREE = tuple(f"train.{name}" for name in ("steps", "max_minutes", "compile", "log_every", "save_every"))
 """Settings that no step's arithmetic hangs on: a resumed run may change them."""
 WEIGHTS = "generator.safetensors"
-LEGEND = (
-    "The top row shows training images. Below each, one noise a row, is what the generator (its moving "
-    "average) paints for the image's caption and a memory: the image's own features, or neighbours'."
-)
 
 
 def train_gan(
@@ -168,7 +164,7 @@ def sample_grid(data: GanData, trainer: GanTrainer) -> SampleGrid:
     read = (batch.text.sentence, batch.text.condition, batch.v, torch.zeros_like(batch.epsilon))
     inputs = [tensor[:SAMPLES] for tensor in read]
     shown, size = batch.images[-1][:SAMPLES], batch.z.shape[1]
-    return SampleGrid(shown, lambda z: trainer.ema.eval()(z, *inputs).images[-1], size, LEGEND)
+    return SampleGrid(shown, lambda z: trainer.ema.eval()(z, *inputs).images[-1], size)
 
 
 def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ FIRST_SAMPLE, NEXT_SAMPLE = 30.0, 300.0
 """Seconds to the first sample, for something to look at within a minute, and to each after it."""
 SAMPLES, NOISES = 8, 3
 """Captions of a sample grid at most, and the noises with which each is drawn."""
+ROWS = "training images above, below each what is painted for its caption, a noise a row"
 SHOWN = 4
 """Losses that the progress bar shows at most."""
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -110,15 +111,14 @@ class SampleGrid(NamedTuple):
     images: Tensor  # (n, 3, s, s) in [-1, 1]
     paint: Callable[[Tensor], Tensor]  # noise (n, z_dim) -> pictures (n, 3, s, s)
     z_dim: int
-    legend: str  # what the rows are, in a line
 
     @torch.no_grad()
-    def draw(self) -> tuple[Tensor, int, str]:
-        """Return all rows, one behind the other, on the CPU, how many pictures a row has, and the legend."""
+    def draw(self) -> tuple[Tensor, int]:
+        """Return all rows, one behind the other, on the CPU, and how many pictures a row has."""
         chance = torch.Generator().manual_seed(0)
         noises = torch.randn(NOISES, len(self.images), self.z_dim, generator=chance).to(self.images.device)
         pictures = torch.cat([self.images, *map(self.paint, noises)])
-        return pictures.float().cpu(), len(self.images), self.legend
+        return pictures.float().cpu(), len(self.images)
 
 
 @dataclass(kw_only=True)
@@ -239,7 +239,7 @@ class Loop:
                 if self.samples is not None and run is not None and wanted:
                     path = run.save_grid(self.step, *self.samples.draw())
                     if due == FIRST_SAMPLE:
-                        tqdm.write(f"samples: {path}; README.md beside it says what the rows are")
+                        tqdm.write(f"samples: {path}, {ROWS}")
                     due = now - began + NEXT_SAMPLE
                 if save or stop or (self.save_every and self.step % self.save_every == 0):
                     broken = first_broken(self.trainer.modules)

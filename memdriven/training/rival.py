@@ -29,10 +29,6 @@ from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
 Z_DIM = 100
-LEGEND = (
-    "The top row shows training images. Below each, one noise a row, is what the rival paints "
-    "for its caption."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +171,7 @@ def train_rival(
         minutes=settings.minutes,
         run=run,
         facts={"identity": {"damsm": trained.facts["hash"], "images": len(items)}},
-        samples=SampleGrid(first, lambda z: trainer.average.eval()(z, sentence), Z_DIM, LEGEND),
+        samples=SampleGrid(first, lambda z: trainer.average.eval()(z, sentence), Z_DIM),
         finish=finish,
         batch_images=settings.batch_size,
         name="rival",

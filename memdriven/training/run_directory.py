@@ -99,15 +99,11 @@ class RunDirectory:
         with explain_disk_errors(self.path), (self.path / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
 
-    def save_grid(self, step: int, images: Tensor, columns: int, legend: str) -> Path:
-        """Write images (n, 3, h, w) in [-1, 1] as a PNG under samples/, and what its rows are; return it."""
+    def save_grid(self, step: int, images: Tensor, columns: int) -> Path:
+        """Write images (n, 3, h, w) in [-1, 1] as a PNG under samples/; return it."""
         from torchvision.utils import save_image
 
-        folder = self.path / SAMPLES
-        readme = folder / "README.md"
-        if not readme.exists():
-            atomic_write_bytes(readme, f"{legend}\n".encode())
-        path = folder / f"{step:06d}.png"
+        path = self.path / SAMPLES / f"{step:06d}.png"
         with atomic_file(path) as scratch:
             options = {"nrow": columns, "padding": 2, "pad_value": 1.0}
             save_image(images.clamp(-1, 1).add(1).div(2), scratch, "png", **options)

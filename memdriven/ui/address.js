@@ -82,9 +82,13 @@ const here = () => {
       else document.querySelector("#lesson-gone p").hidden = false;
     });
 };
-Object.assign(window.memdriven ??= {}, { arrived: here, 
-  keep: (names, now) => { values = Object.fromEntries(names.map((name, place) => [name, now[place]])); },
- });
+Object.assign(window.memdriven ??= {}, {
+  arrived: here,
+  keep: (names, now) => {
+    values = Object.fromEntries(names.map((name, place) => [name, now[place]]));
+    window.memdriven.dim?.(); // words that the server writes are no input
+  },
+});
 const READY = "Ready.", OPENING = "Opening your picture\u2026";
 const line = () => document.querySelector("#status .md-status");
 const ask = (pause = 1000) => {

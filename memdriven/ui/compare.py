@@ -67,6 +67,6 @@ def build(compose: Compose) -> None:
             paint = run_button("Show the difference", "edit-run", min_width=120)
         empty = note("Both pictures and their difference appear here.")
         changed = html.panel(empty, elem_id="edit-result", js_on_load=sliding)
-    take.click(None, compose.caption, words, js="caption => caption")
+    take.click(None, compose.caption, words, js="caption => caption", **html.QUIET)
     compose.on(run.click, table, [chosen, seeds, *compose.whole_query], [made, "status"])
     compose.on(paint.click, change, [words, *compose.whole_query], [changed, "status"])

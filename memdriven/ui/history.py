@@ -258,12 +258,12 @@ def build(column: Compose, arrival: gr.HTML) -> None:
         column.on(source.click, act, ["steering"], every)
     for source in (listed, column.result):
         column.on(source.download, save, ["steering"], ["saved", "status"], **html.LONG)
-    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **html.IN_LINE)
+    column.on([look_at.click, written.submit], paste, [written], ["inspection", "status"], **html.QUIET)
     column.on(dropped.upload, drop, ["steering"], every)
     # The page asks again where no answer is on its way (`address.js`).
     once = {**html.QUEUED, "trigger_mode": "once"}
     arrived = column.on(arrival.submit, arrive, ["steering"], every, **once)
-    arrived.success(None, js="() => window.memdriven.arrived()")
+    arrived.success(None, js="() => window.memdriven.arrived()", **html.QUIET)
     kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
-    gr.on([each.change for each in kept], None, kept, js=note_values)
+    gr.on([each.change for each in kept], None, kept, js=note_values, **html.QUIET)

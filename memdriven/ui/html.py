@@ -183,25 +183,21 @@ def script(*names: str) -> str:
 
 CLICKS = script("clicks.js")
 """Sends what is pressed, moved or dropped in a panel to Python."""
-BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+"""Of every event. Gradio would tell each component that an event fills of its progress, even a hidden one's,
+and for that copy at each message all that each component shows which was ever told. With no more than this
+an event is answered at once, after what was sent before: the page hears of the two in their order."""
+BESIDE = {**QUIET, "queue": False}
 """Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
 networks are busy with (`MemoryDrivenPipeline.turn`)."""
 PRESS = {**BESIDE, "trigger_mode": "multiple"}
 """Of presses among them: in Gradio's mode "once" one that comes while that before it is painted, is being
 stopped, or just ends, would be lost without a word."""
-QUEUED: dict[str, Any] = {
-    "trigger_mode": "multiple",
-    "show_progress": "hidden",
-    "concurrency_id": state.CONCURRENCY_ID,
-    "concurrency_limit": 1,
-    "api_visibility": "private",
-}
+QUEUED = {**QUIET, "trigger_mode": "multiple", "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1}
 """Of presses: one at a time, through the queue.
 
 Every press is sent; `FairQueue` sees to those that repeat one that waits.
 """
-IN_LINE = {name: QUEUED[name] for name in ("show_progress", "api_visibility")}
-"""Of what is answered at once, after what was sent before: the page hears of the two in their order."""
 LONG = {**QUEUED, "concurrency_id": state.LONG}
 """Of those among them that several pictures answer, or none."""
 FETCH = {**QUEUED, "concurrency_id": state.FETCH, "concurrency_limit": 20}

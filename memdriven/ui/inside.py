@@ -238,5 +238,5 @@ def build(compose: Compose) -> None:
         seen = html.panel(empty, elem_id="inside-result", js_on_load=html.script("inside.js"))
         faded = html.panel(elem_id="inside-fading")
     # Of an event beside the queue the page does not hear that a state has changed.
-    compose.on(tab.select, question, compose.whole_query, [asked], **html.IN_LINE)
+    compose.on(tab.select, question, compose.whole_query, [asked], **html.QUIET)
     compose.on([open_.click, asked.change], show, compose.whole_query, [seen, faded, "status"])

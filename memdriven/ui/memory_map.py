@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from memdriven.checkpoint import MAP
+from memdriven.data.images import tiled
 from memdriven.errors import ConfigError
-from memdriven.explore.memory_map import Map, Progress, mean_colours, read_map, sheet, small_pictures
+from memdriven.explore.memory_map import Map, Progress, mean_colours, read_map, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, percent, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -50,7 +53,8 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     count = min(bank.n, LARGEST)
     rows = torch.linspace(0, bank.n - 1, count).round().long().tolist()
     pictures = small_pictures(bank, rows, TILE, progress)
-    atlas, columns = sheet(pictures)
+    columns = math.isqrt(count - 1) + 1
+    atlas = tiled([Image.fromarray(each) for each in pictures], columns, TILE, 0)
     buffer = io.BytesIO()
     atlas.save(buffer, format="WEBP", quality=70, method=2)
     content = {

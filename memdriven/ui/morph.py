@@ -82,5 +82,5 @@ def build(compose: Compose) -> None:
         with gr.Column(elem_id="morph-shown", min_width=300):
             empty = note("The pictures between two appear here, to move through by hand.")
             made = html.panel(empty, elem_id="morph-result", js_on_load=html.script("morph.js"))
-    words.input(None, [words, moving], moving, js=_MOVES)
+    words.input(None, [words, moving], moving, js=_MOVES, **html.QUIET)
     compose.on(make.click, run, [words, seed, moving, count, *compose.whole_query], [made, "status"])

@@ -226,12 +226,13 @@
 
   // A picture whose words are no longer those in the box is dimmed.
   const result = document.querySelector("#result");
-  const compare = () => {
+  const dim = () => {
     const of = result?.querySelector("[data-of]")?.dataset.of;
     result?.classList.toggle("md-stale", of !== undefined && of.trim() !== caption().value.trim());
   };
-  document.addEventListener("input", (event) => { if (event.target === caption()) compare(); });
-  if (result) new MutationObserver(compare).observe(result, { childList: true, subtree: true });
+  Object.assign(window.memdriven, { dim });
+  document.addEventListener("input", (event) => { if (event.target === caption()) dim(); });
+  if (result) new MutationObserver(dim).observe(result, { childList: true, subtree: true });
 
   // Arrow keys go from tab to tab.
   document.addEventListener("keydown", (event) => {

@@ -196,7 +196,9 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
     changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    column.on(panel_.click, keep, ["current", "steering"], changed, **html.PRESS).success(None, js=_TAKEN)
+    column.on(panel_.click, keep, ["current", "steering"], changed, **html.PRESS).success(
+        None, js=_TAKEN, **html.QUIET
+    )
 
 
 PREVIEW = ("memory", "unknown", "status")

@@ -367,7 +367,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
     save = "watch('value', () => setTimeout(() => element.querySelector('a')?.click(), 100))"
     column.saved = panel(elem_id="saved", js_on_load=save)
     drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
-    dice.click(None, None, [column.seed, column.keep], js=drawn)
+    dice.click(None, None, [column.seed, column.keep], js=drawn, **html.QUIET)
     # What is written into the box of the seed, by hand or the button, is kept (`page.js`).
     gr.on([column.keep.input, dice.click], typed, None, column.seed, **html.PRESS)
     for each in column.named(*WRITTEN):

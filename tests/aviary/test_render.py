@@ -7,12 +7,11 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
-from memdriven.aviary import render
+from benchmarks import sheets
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
-from memdriven.aviary.render import GAP, TILE, choose_birds, contact_sheet, render_birds
+from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import SRGB, BirdSpec, all_species, sample_bird, srgb_to_linear
 from memdriven.aviary.world import PLANS, SETTINGS
 
@@ -91,13 +90,9 @@ def test_sizes_that_cannot_be_marched_are_refused(size: int) -> None:
         render_birds([sample_bird(0, 0, 0)], size)
 
 
-def test_a_contact_sheet_has_a_tile_for_every_bird(monkeypatch: pytest.MonkeyPatch) -> None:
-    birds = choose_birds(3, 0)
-    assert len({bird.attributes["body_plan"] for bird in birds}) == 3
-    monkeypatch.setattr(render, "choose_birds", lambda count, seed: birds)
-    monkeypatch.setattr(render, "COLUMNS", 2)
-    page = contact_sheet()
-    assert page.size == (2 * (TILE + GAP) + GAP, 2 * (TILE + GAP) + GAP)
-    pixels = torch.from_numpy(np.asarray(page).copy())
-    assert pixels[GAP : GAP + TILE, GAP : GAP + TILE].double().std() > 5
-    assert pixels[-TILE:, -TILE:].double().std(dim=(0, 1)).max() == 0  # no fourth bird
+def test_a_sheet_has_a_tile_for_every_bird() -> None:
+    assert len({bird.attributes["body_plan"] for bird in sheets.choose_birds(3, 0)}) == 3
+    page = np.asarray(sheets.birds(3, 2, 0, side=32))
+    assert page.shape == (2 * (32 + 6) + 6, 2 * (32 + 6) + 6, 3)
+    assert page[6:38, 6:38].std() > 5
+    assert (page[-38:, -38:] == 255).all(), "no fourth bird"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from memdriven.data.images import tiled
 from memdriven.explore.copies import ALIKE_COLOURS, CopySpace
-from memdriven.explore.memory_map import mean_colours, sheet, small_pictures
+from memdriven.explore.memory_map import mean_colours, small_pictures
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
@@ -57,13 +58,13 @@ def test_progress_is_told(pipe: MemoryDrivenPipeline) -> None:
     assert told == [(0, pipe.bank.n)]
 
 
-def test_sheet_puts_pictures_row_by_row(pipe: MemoryDrivenPipeline) -> None:
+def test_pictures_of_the_map_are_tiled_as_they_are_beside_their_mean_colours(
+    pipe: MemoryDrivenPipeline,
+) -> None:
     pictures = small_pictures(pipe.bank, range(5), 8)
-    image, columns = sheet(pictures)
-    assert (image.size, columns) == ((24, 16), 3)
-    fourth = np.asarray(image)[8:16, 0:8]
-    assert np.array_equal(fourth, pictures[3])
-    assert not np.asarray(image)[8:16, 16:24].any()
+    image = tiled([Image.fromarray(each) for each in pictures], 3, 8, 0)
+    assert image.size == (24, 16)
+    assert np.array_equal(np.asarray(image)[8:16, 0:8], pictures[3])
     assert mean_colours(pictures)[2].tolist() == pytest.approx(
         pictures[2, 2:6, 2:6].reshape(-1, 3).mean(0), abs=0.51
     )
