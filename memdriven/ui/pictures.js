@@ -58,21 +58,29 @@ const made = async (canvas) => {
   small.getContext("2d").drawImage(picture, 0, 0, SIDE, SIDE);
   return { recipe: canvas.dataset.recipe, image: small.toDataURL("image/jpeg", 0.9) };
 };
-const mark = (canvas, starred = false) => {
-  const star = canvas.querySelector("[data-star]");
-  Object.assign(star, { ariaPressed: starred, textContent: `${starred ? "\u2605" : "\u2606"} Favourite` });
+// The stars beside pictures on screen say what the list says, whichever tab or page has changed it.
+const mark = () => {
+  const stars = [...element.querySelectorAll(".md-canvas [data-star]")];
+  const loved = new Set(stars.length ? read().filter((one) => one.star).map((one) => one.recipe) : []);
+  for (const star of stars) {
+    const starred = loved.has(star.closest(".md-canvas").dataset.recipe);
+    if (star.ariaPressed !== String(starred))
+      Object.assign(star, { ariaPressed: starred, textContent: `${starred ? "\u2605" : "\u2606"} Favourite` });
+  }
 };
 const note = async () => {
+  mark();
   const canvas = element.querySelector(".md-canvas[data-fresh]:has(.md-result)");
   if (!canvas) return;
   delete canvas.dataset.fresh;
-  mark(canvas, add(await made(canvas))[0]?.star);
+  add(await made(canvas));
 };
+window.addEventListener("storage", mark);
 // Gradio changes what is there into what comes.
-new MutationObserver(note).observe(element, { subtree: true, attributeFilter: ["data-fresh"], childList: true });
+const CHANGED = ["data-fresh", "data-recipe", "aria-pressed"];
+new MutationObserver(note).observe(element, { subtree: true, attributeFilter: CHANGED, childList: true });
 element.addEventListener("click", async (event) => {
   const star = event.target.closest("[data-star]");
-  if (!star) return;
-  const canvas = star.closest(".md-canvas");
-  mark(canvas, add({ ...(await made(canvas)), star: star.ariaPressed !== "true" })[0]?.star);
+  if (star) add({ ...(await made(star.closest(".md-canvas"))), star: star.ariaPressed !== "true" });
 });
+mark();

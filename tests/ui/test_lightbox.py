@@ -137,6 +137,7 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(desk: Visitor) -> None:
     page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="true"]')
     page.click('#history .md-moment:nth-child(1) [data-edit="star"]')
     page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="false"]')
+    page.wait_for_selector("#result [data-star][aria-pressed=false]", state="attached")
     page.click('#history .md-moment:nth-child(2) [data-edit="star"]')
     page.wait_for_selector('#history .md-moment:nth-child(2) [data-edit="star"][aria-pressed="true"]')
     page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="false"]')
@@ -144,8 +145,11 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(desk: Visitor) -> None:
     assert page.locator("#history input:checked").evaluate_all("all => all.map(one => one.ariaLabel)") == [
         "Choose: a red bird"
     ]
+    page.click('#history .md-moment:nth-child(1) [data-edit="star"]')
+    page.wait_for_selector("#result [data-star][aria-pressed=true]", state="attached")
     visitor.reload()
-    page.wait_for_selector('#history [data-edit="star"][aria-pressed="true"]')
+    page.wait_for_selector('#history .md-moment:nth-child(1) [data-edit="star"][aria-pressed="true"]')
+    page.wait_for_selector("#result [data-star][aria-pressed=true]", state="attached")
 
 
 def test_stop_ends_a_list(desk: Visitor) -> None:
