@@ -69,11 +69,7 @@ def _check_counts(**numbers: int | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """How pictures are rendered.
-
-    Raises:
-        DataError: a number that cannot be.
-    """
+    """How pictures are rendered; a DataError names a number that cannot be."""
 
     image_size: int = 256
     """Side in px."""

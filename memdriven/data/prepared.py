@@ -114,8 +114,7 @@ class PreparedDataset:
     def open(cls, path: Path | str) -> PreparedDataset:
         """Read a data set's header and item table.
 
-        Raises:
-            DataError: the folder is no prepared data set, or its table is damaged or cut short.
+        A DataError says that the folder is no prepared data set, or its table is damaged or cut short.
         """
         path = Path(path)
         header = read_json(path / HEADER, DataError, SCHEMA)

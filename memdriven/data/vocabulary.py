@@ -161,11 +161,9 @@ class Vocabulary:
         """Turn a caption into word ids.
 
         An unknown word is replaced by a near synonym or, failing that, by the known word that it
-        is a likely typo of; a word with neither is left out. All are listed in `unknown`.
-
-        Raises:
-            WordlessCaptionError: the caption is empty, or has no known word.
-            CaptionError: it is longer than 2,000 characters.
+        is a likely typo of; a word with neither is left out. All are listed in `unknown`. A
+        WordlessCaptionError says that the caption is empty, or has no known word, a CaptionError that it is
+        longer than 2,000 characters.
         """
         wanted, found = f"a caption of at most {MAX_CHARACTERS:,} characters", f"{len(text):,} characters"
         fix = "describe the picture in a sentence or two"

@@ -155,10 +155,7 @@ def shown_colours(images: Tensor, masks: Tensor) -> list[dict[str, str]]:
 def measure_part_colours(context: Context, row: Row) -> list[Measurement]:
     """Share of the caption's named colours that the remembered bird's parts have in the picture.
 
-    Nothing is returned for a row without references.
-
-    Raises:
-        EvaluationError: the memory is not of Aviary.
+    Nothing is returned for a row without references; an EvaluationError says that the memory is not Aviary's.
     """
     own = [prompt.item.id for prompt in context.prompts]
     references: Sequence[str | None] = own if row.name in (REAL, "oracle") else row.drew_on or []
@@ -224,8 +221,7 @@ def soa(
 ) -> dict[str, tuple[int, int]]:
     """Return in how many images, uint8 (n, 3, h, w), each class is found, and how many captions name it.
 
-    Raises:
-        EvaluationError: no caption names a class.
+    An EvaluationError says that no caption names a class.
     """
     keep = [i for i, classes in enumerate(named) if classes]
     fix = "use captions of everyday objects, e.g. COCO's"
@@ -243,10 +239,8 @@ def soa(
 def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tuple[Detector, list[str]]:
     """Return Faster R-CNN (ResNet-50 FPN v2) as a detector, and the names of its 80 classes.
 
-    `weights` is a local state dict in torchvision's layout; None downloads torchvision's.
-
-    Raises:
-        CheckpointError, EvaluationError: the weights are neither here nor to be had.
+    `weights` is a local state dict in torchvision's layout; None downloads torchvision's. A CheckpointError
+    or an EvaluationError says that they are neither here nor to be had.
     """
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights, fasterrcnn_resnet50_fpn_v2
 

@@ -83,10 +83,8 @@ def choose_prompts(dataset: PreparedDataset, split: str, n: int) -> list[Prompt]
     """Return n captions of a split: every image's first caption, then every second one, ...
 
     Images come in the order of a hash of their ids, so that a small n sees all classes and a
-    larger n holds the smaller one's captions. Fewer are returned when the split has fewer.
-
-    Raises:
-        DataError: there is no such split.
+    larger n holds the smaller one's captions. Fewer are returned when the split has fewer. A DataError says
+    that there is no such split.
     """
     items = sorted(dataset.split(split), key=lambda item: hashlib.sha256(item.id.encode()).digest())
     prompts: list[Prompt] = []

@@ -87,10 +87,8 @@ def _finite(value: Tensor) -> float:
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
     """Return the squared Frechet distance of Gaussians fitted to features (n, d) and (m, d).
 
-    Covariances are unbiased. It grows as n falls, so n belongs beside the number.
-
-    Raises:
-        EvaluationError: fewer than two images, features of different widths, or no torchmetrics.
+    Covariances are unbiased. It grows as n falls, so n belongs beside the number. An EvaluationError says
+    that there are fewer than two images, features of different widths, or no torchmetrics.
     """
     return max(_finite(_computed(False, real, fake)), 0.0)
 
@@ -108,10 +106,7 @@ def kernel_distance(
     """Return KID over random subsets of features (n, d) and (m, d).
 
     The subset size is cut to the smaller set's number of images; where that is all of both, every subset
-    is the same, and has no spread.
-
-    Raises:
-        EvaluationError: fewer than two images, features of different widths, or no torchmetrics.
+    is the same, and has no spread. An EvaluationError says what `frechet_distance`'s says.
     """
     size = min(subset_size, len(real), len(fake))
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -125,10 +120,9 @@ def kernel_distance(
 def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Spread:
     """Return the score of a classifier's logits (n, classes) in shuffled splits.
 
-    By hand, as torchmetrics cuts n images into fewer splits than are asked for where n is no multiple.
-
-    Raises:
-        EvaluationError: fewer than two images a split, or than two classes: it could be 1 alone.
+    By hand, as torchmetrics cuts n images into fewer splits than are asked for where n is no multiple. An
+    EvaluationError says that a split has fewer than two images, or that there are fewer than two classes: it
+    could be 1 alone.
     """
     wanted, found = f"logits (n, classes), n >= {2 * splits}, classes >= 2", str(tuple(logits.shape))
     fits = logits.ndim == 2 and len(logits) >= 2 * splits and logits.shape[1] > 1

@@ -116,10 +116,8 @@ def measure_background_entropy(context: Context, row: Row) -> list[Measurement]:
 
     `background_of_z` is the share of pictures judged to show z's own background (as targets of
     `prepare resettings` have it) where captions name none, `background_obeyed_...` the share that shows
-    the named one; `..._conflicting` although the memory was seen in another.
-
-    Raises:
-        EvaluationError: the judge does not tell backgrounds, or captions or memory know none.
+    the named one; `..._conflicting` although the memory was seen in another. An EvaluationError says that the
+    judge does not tell backgrounds, or captions or memory know none.
     """
     judge = context.judge
     knows = set(BACKGROUNDS) <= set(judge.attributes.get("background", ()))

@@ -102,9 +102,8 @@ class AttributeJudge(nn.Module):
 def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJudge:
     """Read a judge that `AttributeJudge.save` wrote.
 
-    Raises:
-        EvaluationError: the folder holds no judge, or a damaged one.
-        CheckpointError: the weights are of another judge.
+    An EvaluationError says that the folder holds none, or a damaged one, a CheckpointError that the weights
+    are of another judge.
     """
     header, path = read_json(folder / HEADER, EvaluationError, SCHEMA), folder / WEIGHTS
     wanted, fix = f"a whole attribute judge in {folder}", "train it again (train-judge)"

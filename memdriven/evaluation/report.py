@@ -212,8 +212,7 @@ def escape(value: str) -> str:
 def draw_pictures(mark: Path) -> bytes:
     """Draw an evaluation's first captions, not chosen by anyone, with the picture of each row, as PNG.
 
-    Raises:
-        EvaluationError: the record of the model's pictures is damaged.
+    An EvaluationError says that the record of the model's pictures is damaged.
     """
     from matplotlib.figure import Figure
 

@@ -126,10 +126,7 @@ _KINDS: dict[str, Any] = {"str": (str,), "int": (int,), "float": (int, float), "
 def read_results(path: Path | str) -> list[Result]:
     """Return the results of a JSONL file, oldest first; a missing file holds none.
 
-    A last line that a crash cut short is passed over.
-
-    Raises:
-        EvaluationError: another line is not a result.
+    A last line that a crash cut short is passed over; an EvaluationError says that another is no result.
     """
     path = Path(path)
     if not path.exists():

@@ -49,10 +49,7 @@ def mismatched_captions(
 
     Captions of the same group (their picture's class, or where classes are unknown the picture itself), or
     of the same words, whatever their case and marks, are never drawn. None is drawn twice where enough are
-    left.
-
-    Raises:
-        EvaluationError: a caption has no mismatched one, or no group.
+    left. An EvaluationError says that a caption has no mismatched one, or no group.
     """
     found, fix = "neither is known of some", "give the picture's id where it has no class"
     require(None not in groups, EvaluationError, "each caption's class or picture", found, fix)
@@ -143,11 +140,9 @@ def measure_retrieval(context: Context, row: Row) -> list[Measurement]:
     """Return Recall@k of a row's strategy, and the share of named attributes that its first item has.
 
     Fitting means the caption's class where the bank holds it among others, else every named attribute. A
-    depth of more than half of the bank is left out; what chance would find is in the details.
-
-    Raises:
-        EvaluationError: the captions have neither a class of the bank's nor attributes; of a bank of one
-            class everything would be found.
+    depth of more than half of the bank is left out; what chance would find is in the details. An
+    EvaluationError says that the captions have neither a class of the bank's nor attributes; of a bank of one
+    class everything would be found.
     """
     prompts, bank = context.prompts[:CAPTIONS], context.bank
     classes = {item.class_name for item in bank.items} - {""}

@@ -78,9 +78,7 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
 
     Its pictures are made batch by batch and mapped from a file; where the file was begun with all that they
     depend on the same, it is gone on with. Other prompts than the evaluation's need another name of `file`.
-
-    Raises:
-        EvaluationError: it needs what is not here.
+    An EvaluationError says that it needs what is not here.
     """
     prompts, file = context.prompts if prompts is None else prompts, file or name.replace(" ", "-")
     seeds = range(context.seed, context.seed + len(prompts))

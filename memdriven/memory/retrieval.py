@@ -153,12 +153,9 @@ class Retriever:
         """Return the k nearest items of a caption, each image once, best first.
 
         `none` has no references and `oracle` one, whatever k. `random` depends on the seed and on `exclude`,
-        the ids that must not be returned, alone. Strategy and k are the config's by default.
-
-        Raises:
-            CaptionError: the caption cannot be encoded.
-            RetrievalError: an unknown strategy or id, a k that the bank cannot serve, or an
-                `oracle` that has no image.
+        the ids that must not be returned, alone. Strategy and k are the config's by default. A CaptionError
+        says that the caption cannot be encoded, a RetrievalError names an unknown strategy or id, a k that
+        the bank cannot serve, or an `oracle` that has no image.
         """
         strategy = self.config.strategy if strategy is None else strategy
         check_strategy(strategy)

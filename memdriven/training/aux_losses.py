@@ -44,9 +44,8 @@ class Teachers:
     ) -> Teachers:
         """Load what a run needs beside its encoders, and take their head where attributes have a loss.
 
-        Raises:
-            TrainingError: an attribute loss is wanted and the encoders have no attribute head.
-            CheckpointError: a file is missing or damaged.
+        A TrainingError says that an attribute loss is wanted and the encoders have no attribute head, a
+        CheckpointError that a file is missing or damaged.
         """
         damsm, loss, head, squeeze = trained.damsm, config.loss, None, None
         network = Vgg16Features.load(vgg, damsm.device) if damsm.pixels is None else None
