@@ -68,9 +68,27 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Load the checkpoint, build the page, and serve it until it is stopped."""
+    """Load the checkpoint, build the page, and serve it until it is stopped; return the exit code."""
     options = read_options(arguments)
     print("Loading the model and the page: some ten seconds.", flush=True)
+    try:
+        return serve(options)
+    except ImportError as error:  # also of what a SOCKS proxy in the environment needs
+        fix = "python -m pip install -r requirements.txt, or what is said here"
+        return failed("the packages of requirements.txt", str(error), fix)
+    except KeyboardInterrupt:
+        return 130
+
+
+def failed(wanted: str, found: str, fix: str) -> int:
+    """Say why the app does not start."""
+    lines = ("memdriven cannot start.", f"wanted: {wanted}", f"found:  {found}", f"do:     {fix}")
+    print("\n  ".join(lines), file=sys.stderr)
+    return 2
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Do what `main` does, once it has read its options."""
     from memdriven.errors import MemDrivenError
     from memdriven.files import print_what_cannot_be_printed, scratch_of
     from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -104,9 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
                 **who,
             )
     except MemDrivenError as error:
-        lines = (f"wanted: {error.wanted}", f"found:  {error.found}", f"do:     {error.fix}")
-        print("\n  ".join(("memdriven cannot start.", *lines)), file=sys.stderr)
-        return 2
+        return failed(error.wanted, error.found, error.fix)
     except OSError as error:
         print(
             f"memdriven cannot serve at {options.host}:{options.port}: {error}\n"
@@ -114,8 +130,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

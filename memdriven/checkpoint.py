@@ -29,6 +29,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
+from memdriven.data.names import stand_in
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm, read_config
 from memdriven.encoders.readers import FILE as ATTRIBUTES
@@ -244,7 +245,7 @@ def _verified(path: Path, files: Any, names: set[str]) -> dict[str, str]:
             fix += ", or record it by memdriven.checkpoint.record_files"
         found = sha256_of(path / name) if there else "no such file"
         wanted = f"the file {path / name} with SHA-256 {str(expected)[:12]}"
-        require(found == expected, CheckpointError, wanted, found[:12], fix)
+        require(found == expected, CheckpointError, wanted, *stand_in(path / name, found[:12], fix))
     return dict(files)
 
 

@@ -7,6 +7,7 @@ a killed writer, and the next one removes it: scratch never piles up.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -235,17 +236,21 @@ def sha256_file(path: Path | str) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Return a file's size in bytes; a text's whichever line endings an editor or git has given it."""
+    """Return a file's size in bytes; a text's as it was before an editor or git changed it (`_text`)."""
     return path.stat().st_size if (text := _text(path)) is None else len(text)
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256; a text's whichever line endings it has."""
+    """Return a file's SHA-256; a text's as it was before an editor or git changed it (`_text`)."""
     return sha256_file(path) if (text := _text(path)) is None else hashlib.sha256(text).hexdigest()
 
 
 def _text(path: Path) -> bytes | None:
-    return path.read_bytes().replace(b"\r\n", b"\n") if path.suffix in (".json", ".txt") else None
+    """Return a text with plain line endings, no byte order mark and one end; None of other files."""
+    if path.suffix not in (".json", ".txt"):
+        return None
+    text = path.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    return text.rstrip(b"\n") + b"\n"
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

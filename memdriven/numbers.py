@@ -81,7 +81,7 @@ def parse_json(text: str | bytes) -> Any:
 
     A ValueError says that it is not such JSON, not UTF-8, or nested too deep.
     """
-    text = text.decode(json.detect_encoding(text)).lstrip("\ufeff") if isinstance(text, bytes) else text
+    text = (text.decode(json.detect_encoding(text)) if isinstance(text, bytes) else text).lstrip("\ufeff")
     value, end = json_value(text, len(text) - len(text.lstrip(_BLANKS)))
     if rest := text[end:].strip(_BLANKS):
         raise ValueError(f"more behind it: {rest[:40]!r}")

@@ -49,6 +49,30 @@ def test_taken_port_is_told_without_a_traceback(
     assert "Traceback" not in told
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_the_page_itself(tiny_checkpoint: Path) -> None:
+    """Gradio asks its own server at the start, through whatever proxy there is; here one that never answers."""
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    command = [sys.executable, app.__file__, "--no-browser", "--port", "0", "--device", "cpu"]
+    run = subprocess.Popen(
+        [*command, "--checkpoint", str(tiny_checkpoint)],
+        env=os.environ | proxies | {"no_proxy": "example.org"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        assert run.stdout is not None
+        assert any("memdriven is at" in line for line in run.stdout)
+        run.terminate()
+
+
+def test_what_is_not_installed_is_told_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "memdriven.pipeline.pipeline", None)
+    assert app.main([]) == 2
+    assert "requirements.txt" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no locks and no SIGTERM there")
 def test_temporary_files_are_gone_when_it_is_stopped_and_those_of_a_killed_one_at_start(
     tiny_checkpoint: Path, tmp_path: Path

@@ -1,5 +1,6 @@
 """A checkpoint loads as it was saved; damage, strangers and gaps are named."""
 
+import codecs
 import dataclasses
 import json
 import random
@@ -20,6 +21,7 @@ from memdriven.encoders.readers import (
     load_attributes,
     save_attributes,
 )
+from memdriven.encoders.weights import read_weights
 from memdriven.errors import CheckpointError, ConfigError, MemDrivenError
 from memdriven.files import sealed
 from memdriven.models.generator import Generator
@@ -226,6 +228,41 @@ def test_a_clone_with_other_line_endings_is_the_same_model(tiny_checkpoint: Path
     assert {"config.json", "vocabulary.json", "bank.json", "features.json"} <= {path.name for path in written}
     for path in written:
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    _is_the_same_model(tiny_checkpoint, there)
+
+
+@pytest.mark.parametrize(("before", "after"), [(codecs.BOM_UTF8, b"\n"), (b"", b""), (b"", b"\n\n")])
+def test_texts_that_an_editor_saved_again_are_the_same_model(
+    tiny_checkpoint: Path, tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    there = tmp_path / tiny_checkpoint.name
+    shutil.copytree(tiny_checkpoint, there)
+    for path in there.rglob("*"):
+        if path.suffix in (".json", ".txt"):
+            path.write_bytes(before + path.read_bytes().rstrip(b"\n") + after)
+    _is_the_same_model(tiny_checkpoint, there)
+
+
+def test_what_lies_in_a_files_place_is_named(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As after a clone without Git LFS, or a download that gave a web page."""
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 9\n"
+    for number, (name, content, found) in enumerate(
+        (
+            ("generator.safetensors", pointer, "git lfs pull"),
+            ("memory/keys.safetensors", pointer, "git lfs pull"),
+            ("damsm.safetensors", b"<!DOCTYPE html><html>", "a web page"),
+        )
+    ):
+        there = tmp_path / str(number)
+        shutil.copytree(tiny_checkpoint, there)
+        (there / name).write_bytes(content)
+        with pytest.raises(MemDrivenError, match=found):
+            MemoryDrivenPipeline.from_pretrained(there, "cpu")
+    with pytest.raises(CheckpointError, match="git lfs pull"):
+        read_weights(there.parent / "0" / "generator.safetensors")
+
+
+def _is_the_same_model(tiny_checkpoint: Path, there: Path) -> None:
     here, clone = (MemoryDrivenPipeline.from_pretrained(each, "cpu") for each in (tiny_checkpoint, there))
     assert (clone.checkpoint.hash, clone.bank_hash) == (here.checkpoint.hash, here.bank_hash)
     assert clone("a red bird", seed=3).images[0].tobytes() == here("a red bird", seed=3).images[0].tobytes()

@@ -102,3 +102,4 @@ def test_a_count_has_its_nouns_number() -> None:
 def test_plain_json_is_read() -> None:
     assert parse_json('{"a": [1, 2.5, "x", null, true]}') == {"a": [1, 2.5, "x", None, True]}
     assert parse_json(b'"\xc3\xa9"') == "é"
+    assert parse_json("\ufeff[1]") == parse_json(b"\xef\xbb\xbf[1]") == [1]

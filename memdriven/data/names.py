@@ -6,6 +6,7 @@ picture: whoever meets a kind that is not read names it, by its first bytes or b
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -46,6 +47,17 @@ def kind_of(name: str, content: bytes = b"") -> Foreign | None:
     """Return the kind of a file that is not read, by how it begins or else by its name; None of others."""
     known = [kind for kind in KINDS if content and kind.fits(name, content)]
     return next(iter(known or (kind for kind in KINDS if kind.fits(name, b""))), None)
+
+
+def stand_in(path: Path, found: object, fix: str) -> tuple[object, str]:
+    """Return what was found and what to do, where a file of ours may be one of another kind in its place.
+
+    As a clone without Git LFS has its pointers, and a failed download a web page.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        if kind := kind_of("", stream.read(512)):
+            return kind.what, kind.fix
+    return found, fix
 
 
 def is_empty(value: object) -> bool:

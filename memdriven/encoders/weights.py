@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from memdriven.data.names import stand_in
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_bytes
 
@@ -33,7 +34,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             content = load(_opened(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes())
     except Exception as error:  # torch's reader of .pth raises all kinds on foreign bytes
         found = f"a damaged or foreign file ({type(error).__name__}: {error})"[:200]
-        raise CheckpointError(f"weights in {path}", found, "fetch the file again") from error
+        raise CheckpointError(f"weights in {path}", *stand_in(path, found, "fetch the file again")) from error
     table = isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
     wanted, fix = f"a table of tensors in {path}", "give a state dict"
     require(table, CheckpointError, wanted, type(content).__name__, fix)

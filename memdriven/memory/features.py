@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from memdriven.data.names import stand_in
 from memdriven.errors import BankError, explained, require
 from memdriven.files import atomic_write_json, read_json, sealed, sha256_of, size_of
 from memdriven.numbers import check_whole, counted, is_whole, shown
@@ -158,7 +159,8 @@ class SealedFolder:
         for file in self.FILES:
             path, wanted = self.path / file, self.recorded(file, field)
             found = measure(path) if path.is_file() else "no such file"
-            require(found == wanted, BankError, f"{path} with {field} {shown(wanted)}", found, AGAIN)
+            good, wanted = found == wanted, f"{path} with {field} {shown(wanted)}"
+            require(good, BankError, wanted, *stand_in(path, found, AGAIN))
 
     @classmethod
     def seal(cls, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -241,7 +243,7 @@ class FeatureStore(SealedFolder):
         self.shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
         # Damaged bytes are read as other ids: no two of them may be alike, and the bank's are compared.
         names = self.path / "ids.txt"
-        self.ids = names.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        self.ids = names.read_text(encoding="utf-8-sig", errors="replace").rstrip("\n").split("\n")
         self._rows = {id_: row for row, id_ in enumerate(self.ids)}
         found = f"{len(self._rows)} of {len(self.ids)}"
         good = len(self.ids) == len(self._rows) == n

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from memdriven.config import MAX_GUIDANCE
@@ -421,7 +421,10 @@ class Recipe(Request):
                     image.load()  # other programs write it behind the pixels
                     text = getattr(image, "text", {}).get(PNG_KEY)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-            raise DataError("a PNG picture", str(error)[:120] or type(error).__name__, "give a PNG") from None
+            found = str(error)[:120] or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                found = "another kind of file, or a damaged one"
+            raise DataError("a PNG picture", found, "give the PNG that memdriven saved") from None
         fix = "use a picture as memdriven saved it, or a copy that keeps its text"
         if not isinstance(text, str):
             raise DataError("a PNG with a recipe", "no recipe in its text", fix)

@@ -34,7 +34,7 @@ from memdriven.ui import (
     state,
 )
 from memdriven.ui.html import panel
-from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
+from memdriven.ui.server import OwnServerOnly, free_port, served_hosts, without_proxy
 from memdriven.ui.state import ModelRegistry
 
 SESSIONS = 500
@@ -140,6 +140,7 @@ def launch(
         forwarded: believe the headers of a proxy in front.
     """
     port = free_port(host, port)
+    without_proxy(host)
     with suppress(AttributeError, OSError, TypeError):  # where the C library is glibc
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
     # A public tunnel has a name that is not known before.

@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Iterable
 from contextvars import ContextVar
+from urllib.request import getproxies_environment
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
@@ -217,6 +218,12 @@ def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
 def served_alone(host: str, *, share: bool, allowed: Iterable[str], forwarded: bool) -> bool:
     """Return whether a page that is served so (see `app.launch`) is reached from this machine alone."""
     return host in OWN_NAMES and not (share or forwarded or [*allowed])
+
+
+def without_proxy(host: str) -> None:
+    """Let Gradio reach its own server, as it does at the start, where the environment names a proxy."""
+    names = (getproxies_environment().get("no"), *OWN_NAMES, host)
+    os.environ["no_proxy"] = ",".join(filter(None, names))
 
 
 def free_port(host: str, wanted: int) -> int:

@@ -231,6 +231,8 @@ def test_png_without_a_recipe_is_refused() -> None:
     Image.new("RGB", (2, 2)).save(buffer, format="PNG", pnginfo=other)
     with pytest.raises(DataError, match="no recipe"):
         Recipe.from_png(buffer.getvalue())
+    with pytest.raises(DataError, match="found: another kind of file"):
+        Recipe.from_png(b"\xff\xd8\xff")
     for content in (b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\xff\xff\xff\xfftEXt...."):
         with pytest.raises(DataError):
             Recipe.from_png(content)
