@@ -50,7 +50,7 @@ def test_taken_port_is_told_without_a_traceback(
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_the_page_itself(tiny_checkpoint: Path) -> None:
-    """Gradio asks its own server at the start, through whatever proxy there is; here one that never answers."""
+    """Gradio asks its own server at the start, through any proxy: here one that is not there."""
     proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     command = [sys.executable, app.__file__, "--no-browser", "--port", "0", "--device", "cpu"]
     run = subprocess.Popen(
