@@ -291,13 +291,13 @@ class _Source:
             picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
             for found in () if picture.captions else (*beside[file], *elsewhere.get(file, ())):
                 if not picture.captions:
-                    if found not in self.read:
-                        self.told["image", "described by a text elsewhere"].append(f"{file} by {found}")
-                        self.read.add(found)
                     with self.faults.noted():
                         text = decoded(self.files.read(found), self.place / found)
                         lines = captions_of(text) if found.endswith(".json") else text.splitlines()
                         self._describe(picture, [line for line in lines if line.strip()])
+                    if picture.captions and found not in self.read:
+                        self.told["image", "described by a text elsewhere"].append(f"{file} by {found}")
+                        self.read.add(found)
             if picture.captions:
                 self.pictures[file] = picture
                 continue
@@ -341,23 +341,30 @@ class _Source:
         return self.told.notes()
 
     def nothing(self) -> DataError:
-        """Return the error that no picture has a caption."""
-        names, unread = self.files.names, self.files.unread.items()
+        """Return the error that there is no picture, or none with a caption."""
+        names, unread = self.files.names, self.files.unread
         others = [
-            f"{name} is {kind.what}: {kind.fix}" for name, kind in unread if kind.fix not in (SAVE, UNPACK)
+            f"{name} is {kind.what}: {kind.fix}"
+            for name, kind in unread.items()
+            if kind.fix not in (SAVE, UNPACK)
         ]
+        pictures = sum(map(is_picture, names))
+        described = self.pictures or not pictures
         found = (
-            "" if self.pictures else f"no row in {self.table or 'a table'} and no text beside a picture",
+            "" if described else f"no row in {self.table or 'a table'} and no text beside a picture",
             *self.notes(),
             *others[:1],
-            f"{counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
+            f"{counted(pictures, 'picture')} among {counted(len(names), 'file')}",
         )
-        return DataError(
-            f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each",
-            "; ".join(filter(None, found)),
+        wanted = f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each"
+        fix = (
             'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
-            "or describe them by their names with --captions-from-names",
+            "or describe them by their names with --captions-from-names"
         )
+        if not pictures:
+            wanted = f"pictures in {self.place}, or in a folder of it"
+            fix = next((kind.fix for kind in unread.values()), "check the path")
+        return DataError(wanted, "; ".join(filter(None, found)), fix)
 
 
 def texts_elsewhere(pictures: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:

@@ -300,7 +300,8 @@ def assemble(
             raise all_faults([*faults, *unreadable], files.place)
         if unreadable:
             some = counted(len(unreadable), "image")
-            notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
+            first = f"{unreadable[0].wanted}: {unreadable[0].found}"
+            notes = [*notes, f"{some} left out as unreadable, e.g. {first}"]
         for names in told.values():
             names.sort()  # as the threads came to them
         notes = [*notes, *told.notes()]

@@ -138,6 +138,7 @@ def read_results(path: Path | str) -> list[Result]:
     for number, line in enumerate([*lines, rest], 1):
         if not line.strip():
             continue
+        record: Any = None
         try:
             record = parse_json(line)
             if record.pop("schema") != SCHEMA:
@@ -151,7 +152,7 @@ def read_results(path: Path | str) -> list[Result]:
                     raise TypeError(f"{each.name} is {shown(value)}")
             results.append(result)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if number > len(lines):
+            if number > len(lines) and record is None:
                 break
             wanted = f"a result of schema {SCHEMA} in line {number} of {path}"
             found = f"{type(error).__name__}: {error}"[:120]

@@ -445,6 +445,25 @@ def test_files_of_other_kinds_are_named(tmp_path: Path, name: str, content: byte
             _prepare(source, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("a.HEIC", "save it as JPEG or PNG"),
+        ("train-00000.parquet", "metadata.csv"),
+        ("README", "check the path"),
+    ],
+)
+def test_without_a_picture_no_captions_are_asked_for(tmp_path: Path, name: str, fix: str) -> None:
+    source = _source(tmp_path / "src", [])
+    source.mkdir()
+    (source / name).write_bytes(b"x")
+    with pytest.raises(DataError, match="pictures in") as caught:
+        _prepare(source, tmp_path / "out", captions_from_names=True)
+    assert fix in caught.value.fix
+    assert name in caught.value.found
+    assert "captions-from-names" not in caught.value.fix
+
+
 def test_json_that_is_broken_is_a_fault_a_value(tmp_path: Path) -> None:
     source, table = _source(tmp_path / "src", ["a.png"]), tmp_path / "src" / "metadata.json"
     row = '{\n  "file_name": "a.png",\n  "text": "red"\n}'
@@ -559,11 +578,11 @@ def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(DataError, match="nothing there"):
         _prepare(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(DataError, match=r"metadata\.jsonl, metadata\.csv or a text file"):
-        _prepare(empty, tmp_path / "out")
     with pytest.raises(DataError, match="fraction"):
         _prepare(empty, tmp_path / "out", test_fraction=1.0)
     source = _source(tmp_path / "src", ["a.png"])
+    with pytest.raises(DataError, match=r"metadata\.jsonl, metadata\.csv or a text file"):
+        _prepare(source, tmp_path / "out")
     _jsonl(source / "metadata.jsonl", [GOOD])
     for size in (0, -5, 10**6):
         with pytest.raises(DataError, match="image size"):

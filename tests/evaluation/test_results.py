@@ -59,7 +59,11 @@ def test_lines_come_back_as_they_went(tmp_path: Path) -> None:
 def test_fields_of_other_types_are_refused(tmp_path: Path, damage: dict[str, object]) -> None:
     path = tmp_path / "results.jsonl"
     append_results(path, [result()])
-    path.write_text(json.dumps(json.loads(path.read_text()) | damage) + "\n")
+    line = json.dumps(json.loads(path.read_text()) | damage)
+    path.write_text(line)  # whole, though an editor took the end of it
+    with pytest.raises(EvaluationError):
+        read_results(path)
+    path.write_text(line + "\n")
     with pytest.raises(EvaluationError, match="line 1"):
         read_results(path)
 
