@@ -1,10 +1,10 @@
 """Your own pictures: a folder (or zip) of images, and their captions in a table or in text files.
 
 The Hugging Face imagefolder convention and what other tools write: `metadata.jsonl`, `.csv`, `.tsv`
-or `.json` with a column of file names and one of captions, or `a.txt` beside `a.png`. A caption may be
-a list, a file may have several rows, and the optional columns `split`, `class` and `box` say what
-they say. The table lies beside the images, or one in each of the folders `train/`, `validation/`,
-`test/`; the images may lie in a zip beside it, under the names that the table gives.
+or `.json` with a column of file names and one of captions, or `a.txt` beside `a.png` or in a folder of
+texts. A caption may be a list, a file may have several rows, and the optional columns `split`, `class` and
+`box` say what they say. The table lies beside the images, or one in each of the folders `train/`,
+`validation/`, `test/`; the images may lie in a zip beside it, under the names that the table gives.
 
 What cannot be read is a fault with its line, and all faults are told at once. A picture without a
 usable caption is no fault: it is left out, and the data set's notes say so.
@@ -12,9 +12,10 @@ usable caption is no fault: it is left out, and the data set's notes say so.
 
 import contextlib
 import difflib
+import itertools
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -52,6 +53,7 @@ from memdriven.data.tables import (
     decoded,
     find_tables,
     is_text,
+    listed,
     plain_name,
     read_rows,
 )
@@ -171,6 +173,8 @@ class _Source:
     def __init__(self, files: Archive, place: Path) -> None:
         self.files, self.place, self.faults, self.table = files, place, Faults(), ""
         self.pictures: dict[str, _Picture] = {}
+        self.read: set[str] = set()
+        """Tables and texts that were read, or told of."""
         self.told = Told()
 
     def read_tables(self, split_column: str) -> None:
@@ -178,9 +182,11 @@ class _Source:
         tables, others = find_tables(self.files, self.place)
         if not tables and any(self._beside(file) for file in self.files.names if is_picture(file)):
             self.told["table", "without columns of file names and captions not read"] = others
+            self.read.update(others)
             others = []
         for table in tables or others:
             self.table = table
+            self.read.add(table)
             for line, row in read_rows(self.files, table, self.place / table, self.faults):
                 with self.faults.noted():
                     place = f"{self.place / table}, line {line}"
@@ -238,11 +244,11 @@ class _Source:
         path = base + name
         found = self.files.meant(path)
         if found is None:
-            ending = self.files.ending_with(name)
             twins = self.files.alike(path)
-            stems = () if twins else (path, path[: path.rfind(".")]) if is_picture(path) else (path,)
-            others = [name, *ending[: len(ending) == 1], base + unquote(name), base + name.strip("'")]
-            others += [name for stem in stems for name in with_endings(stem)]
+            spelt = [name, unquote(name), name.strip("'")] + with_endings(name) * (not is_picture(name))
+            others = [place for each in spelt for place in (base + each, each, *self._only(each))]
+            if is_picture(path) and not twins:
+                others += with_endings(path) + with_endings(path[: path.rfind(".")])
             found = next(filter(None, map(self.files.meant, others)), None)
             if found is not None:
                 self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
@@ -267,22 +273,38 @@ class _Source:
         fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
         raise DataError(f"the image {name[:200]} of {place}", why, fix)
 
+    def _only(self, path: str) -> list[str]:
+        """Return the one file whose path ends so, if there is no other."""
+        found = self.files.ending_with(path)
+        return found if len(found) == 1 else []
+
     def read_beside(self, from_names: bool) -> None:
-        """Take the captions of pictures that no row describes from the texts beside them, or their names."""
-        for file in filter(is_picture, self.files.names):
+        """Take captions of pictures that no row describes from texts of their names, or from the names."""
+        pictures = [name for name in self.files.names if is_picture(name)]
+        beside = {file: self._beside(file) for file in pictures}
+        self.read.update(*beside.values())
+        elsewhere = texts_elsewhere(pictures, [name for name in self.files.names if name not in self.read])
+        undescribed = []
+        for file in pictures:
             picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
-            for found in () if picture.captions else self._beside(file):
+            for found in () if picture.captions else (*beside[file], *elsewhere.get(file, ())):
                 if not picture.captions:
+                    if found not in self.read:
+                        self.told["image", "described by a text elsewhere"].append(f"{file} by {found}")
+                        self.read.add(found)
                     with self.faults.noted():
                         text = decoded(self.files.read(found), self.place / found)
                         lines = captions_of(text) if found.endswith(".json") else text.splitlines()
                         self._describe(picture, [line for line in lines if line.strip()])
-            if from_names and not picture.captions:
-                picture.captions[caption_of_name(file)] = None
             if picture.captions:
                 self.pictures[file] = picture
-            else:
-                self.told["image", "without a caption left out"].append(file)
+                continue
+            undescribed.append(file)
+            if from_names:
+                picture.captions[caption_of_name(file)] = None
+                self.pictures[file] = picture
+        how = "described by the file's name" if from_names else "without a caption left out"
+        self.told["image", how] = undescribed
 
     def _beside(self, picture: str) -> list[str]:
         """Return the texts beside a picture, the first of which counts that has a caption."""
@@ -292,21 +314,28 @@ class _Source:
 
     def _describe(self, picture: _Picture, values: Sequence[Any]) -> None:
         """Add the usable ones among captions to a picture; tell of the others."""
-        for value in values:
-            if isinstance(value, dict):  # as Karpathy's splits have them
-                value = _first(value, ("raw", *TEXT))
+        for caption in itertools.chain.from_iterable(map(listed, values)):
+            # As Karpathy's splits have them.
+            value = _first(caption, TEXT) if isinstance(caption, dict) else caption
             if text := read_caption(value, picture.name, self.told):
                 picture.captions[text] = None
 
     def notes(self) -> list[str]:
         """Tell what was left out and what was read otherwise than it is written."""
+        unread = self.files.unread
+        rest = [name for name in self.files.names if not is_picture(name) and name not in self.read]
         for noun, what, fix in (
             ("image", "of a format that is not read left out (save as JPEG or PNG)", SAVE),
             ("archive", "not opened (unpack it and give the folder)", UNPACK),
         ):
-            self.told[noun, what] = [n for n, kind in self.files.unread.items() if kind.fix == fix]
+            self.told[noun, what] = [name for name in rest if name in unread and unread[name].fix == fix]
+            rest = [name for name in rest if name not in self.told[noun, what]]
+        self.told["other file", "not read"] = rest
         self.told["link", "out of the folder not followed (--follow-links does)"] = self.files.left_out
         self.told["faulty row", "left out"] = [f"{each.wanted}: {each.found}" for each in self.faults]
+        for key in self.told:
+            if "image" in key:  # of which several rows may tell
+                self.told[key] = list(dict.fromkeys(self.told[key]))
         return self.told.notes()
 
     def nothing(self) -> DataError:
@@ -327,6 +356,26 @@ class _Source:
             'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
             "or describe them by their names with --captions-from-names",
         )
+
+
+def texts_elsewhere(pictures: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
+    """Return for pictures those of other files that mean them alone by the ends of their paths.
+
+    As `text/gulls/a.txt` means `images/gulls/a.jpg`, and in a WebDataset, where the first point ends the name
+    of a sample, `7.caption.txt` means `7.image.jpg`.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for ending in FILES["sidecars"]:
+        texts = [name for name in others if name.lower().endswith(ending)]
+        for stem, depth in itertools.product((r"\.[^.]*$", r"\..*"), (1, 2, 3)) if texts else ():
+            meant: dict[tuple[str, ...], list[str]] = defaultdict(list)
+            for name in (*pictures, *texts):
+                *folders, last = name.casefold().split("/")
+                meant[(*folders, re.sub(stem, "", last))[-depth:]].append(name)
+            for first, *rest in meant.values():
+                if len(rest) == 1 and is_picture(first) and not is_picture(rest[0]):
+                    found[first] += rest
+    return found
 
 
 def captions_of(text: str) -> list[str]:

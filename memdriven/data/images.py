@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from memdriven.data.names import FILES, kind_of
@@ -33,6 +33,8 @@ _SPACES = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 """Mode -> the colour space of a profile that fits it."""
 # Without libtiff Pillow takes planes of 16 bits for planes of 8, and refuses YCbCr that is not compressed.
 TiffImagePlugin.READ_LIBTIFF = True
+# Pillow refuses a PNG for a text or a profile beyond 1 MB; those of ComfyUI hold whole workflows.
+PngImagePlugin.MAX_TEXT_CHUNK = 1 << 24
 # What Pillow notes of a damaged tag or an odd palette, in a picture that is read all the same, is for nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 

@@ -248,6 +248,7 @@ def assemble(
     """
     check_whole("image size", image_size, 8, 4096, DataError)
     refuse_other_content(out)
+    _check([item for item, _ in pictures], out)
     if long := next((name for item, name in pictures if len(item.id.encode()) > 200), None):
         raise DataError("names of at most 200 letters", f"{long[:80]}...", "rename the images")
     frames = "of several frames, of which the first is read"
@@ -334,10 +335,12 @@ def read_caption(value: object, name: str, told: Told) -> str:
         fault = "empty" if isinstance(value, str) else "no text"
     elif len(text) > MAX_CHARACTERS:
         fault = f"longer than {MAX_CHARACTERS:,} characters"
-    elif tokenize(text):
-        return text
-    else:
+    elif not (words := tokenize(text)):
         fault = "without a word"
+    elif len(words) > 4 and all(word.isdecimal() for word in words):
+        fault = "numbers alone, as of boxes"
+    else:
+        return text
     told["caption", f"left out: {fault}"].append(name)
     return ""
 

@@ -27,6 +27,9 @@ TABLES = tuple(
 (`labels.csv`, `captions_val2017.json`, `meta_cap.json`)."""
 Row = dict[str, Any]
 """Columns by `column_name`; what is empty is None."""
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_LIST = re.compile(rf"\[(?:[\s,]*(?:{_QUOTED}))+[\s,]*\]", re.DOTALL)
+"""A list of texts as Python, JSON or NumPy write it, which `pandas` puts into a field."""
 _Fault = Callable[[int, str, str, str], None]
 """Notes a line (0 for the whole file), what was wanted of it, what was found, and what to do."""
 
@@ -70,6 +73,13 @@ def is_text(column: str) -> bool:
 def plain_name(name: str) -> str:
     """Return a file's name as a row gives it without its number (`a.png#0`), with forward slashes."""
     return re.sub(r"#\d+$", "", name.strip()).replace("\\", "/")
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a field's captions: one, or those of a list that was written as text (`['a cat', 'a pet']`)."""
+    if isinstance(value, str) and _LIST.fullmatch(value.strip()):
+        return [re.sub(r"\\(.)", r"\1", text[1:-1]) for text in re.findall(_QUOTED, value)]
+    return [value]
 
 
 def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:
@@ -147,7 +157,7 @@ def _unnamed(columns: int) -> list[str]:
 # ---- JSON ----------------------------------------------------------------------------------------
 
 
-_BETWEEN = re.compile(r"(?:[\s,\]]|\[(?=\s*\{))*")
+_BETWEEN = re.compile(r"(?:[\s,\]\0\x1a]|\[(?=\s*\{))*")
 """What lies between the objects of a list, or of lines that became one."""
 _NEXT = re.compile(r"^[ \t]*[{\[]", re.MULTILINE), re.compile(r"^(?:[ \t]*[{\[]|[^\s}\]])", re.MULTILINE)
 """How a line begins at which the next value may begin: behind a broken one of several lines, or of one."""

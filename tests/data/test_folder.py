@@ -460,6 +460,12 @@ def test_json_that_is_broken_is_a_fault_a_value(tmp_path: Path) -> None:
         assert _prepare(source, tmp_path / "out", skip_faults=True).items[0].captions == ("red",)
 
 
+def test_what_old_programs_write_behind_a_text_is_no_row(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "red"}\n\0\x1a')
+    assert _prepare(source, tmp_path / "out").items[0].captions == ("red",)
+
+
 def test_what_is_wrong_with_all_rows_is_said_once(tmp_path: Path) -> None:
     """As where a program wrote its own form in place of JSON, over several lines a row."""
     source = _source(tmp_path / "src", ["a.png"])
@@ -601,6 +607,79 @@ def test_pictures_may_be_described_by_their_names(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["fruit/red_apple-03.png", "fruit/0001.png", "Blue Bird.png"])
     data = _prepare(source, tmp_path / "out", captions_from_names=True, test_fraction=0.0)
     assert [item.captions[0] for item in data.items] == ["blue bird", "fruit", "fruit red apple"]
+
+
+def test_that_names_are_the_captions_is_told_and_what_was_not_read(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["red bird.png", "blue bird.png"])
+    (source / "our captions.txt").write_text("red bird.png : a bird that is red\n")
+    (source / "captions.xlsx").write_bytes(b"PK")
+    data = _prepare(source, tmp_path / "out", captions_from_names=True)
+    assert "2 images described by the file's name, e.g. blue bird.png" in data.header["notes"]
+    assert "2 other files not read, e.g. captions.xlsx" in data.header["notes"]
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        {"images/gull/a.png": "text/gull/a.txt", "images/tern/b.png": "text/tern/b.txt"},
+        {"jpg/a.png": "text_c10/class_1/a.txt", "jpg/b.png": "text_c10/class_2/b.txt"},
+        {"images/1/0.png": "captions/1/0.txt", "images/2/0.png": "captions/2/0.txt"},
+        {"7.image.png": "7.caption.txt", "8.image.png": "8.caption.txt"},
+        {"Img/A.PNG": "caption/a.txt", "Img/B.PNG": "caption/b.txt"},
+    ],
+)
+def test_a_text_elsewhere_that_means_one_picture_by_its_path_is_its_caption(
+    tmp_path: Path, pairs: dict[str, str]
+) -> None:
+    source = _source(tmp_path / "src", list(pairs))
+    for number, text in enumerate(pairs.values()):
+        (source / text).parent.mkdir(parents=True, exist_ok=True)
+        (source / text).write_text(f"bird {'ab'[number]}\nits wings\n")
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert [list(item.captions) for item in data.items] == [["bird a", "its wings"], ["bird b", "its wings"]]
+    (first, text), *_ = pairs.items()
+    note = f"2 images described by a text elsewhere, e.g. {first} by {text}"
+    assert note in data.header["notes"]
+
+
+def test_a_text_that_several_pictures_could_mean_is_no_caption(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["images/a.png", "masks/a.png", "images/b.png"])
+    (source / "text").mkdir()
+    for name in "ab":
+        (source / f"text/{name}.txt").write_text(f"bird {name}")
+    data = _prepare(source, tmp_path / "out")
+    assert [item.id for item in data.items] == ["images-b"]
+    assert "1 other file not read, e.g. text/a.txt" in data.header["notes"]
+
+
+def test_boxes_beside_pictures_are_no_captions(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png"])
+    (source / "a.txt").write_text("0 0.5 0.51 0.25 0.3\n12 0.1 0.1 0.2 0.2\n")
+    (source / "b.txt").write_text("10:45 on a clock of 1900\n")
+    data = _prepare(source, tmp_path / "out")
+    assert [list(item.captions) for item in data.items] == [["10:45 on a clock of 1900"]]
+    assert "2 captions left out: numbers alone, as of boxes, e.g. a.png" in data.header["notes"]
+
+
+@pytest.mark.parametrize(
+    "field", ["\"['a cat'\n 'small']\"", '"[""a cat"", ""small""]"', '"[\'a cat\', ""small""]"']
+)
+def test_a_list_that_was_written_into_a_field_is_a_list(tmp_path: Path, field: str) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "metadata.csv").write_text(f"filename,raw\na.png,{field}\n")
+    captions = _prepare(source, tmp_path / "out").items[0].captions
+    assert list(captions) == ["a cat", "small"]
+
+
+def test_a_name_without_its_ending_is_found_in_another_folder_and_told_once(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["images/RA-1.png", "images/b.jpeg"])
+    (source / "captions.csv").write_text("image,caption\nRA-1,a chest\nRA-1,a rib\nb,a hand\n")
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert [len(item.captions) for item in data.items] == [2, 1]
+    assert (
+        data.header["notes"][0]
+        == "2 images found elsewhere than the table says, e.g. RA-1 at images/RA-1.png"
+    )
 
 
 def test_links_out_of_the_folder_are_followed_when_asked(tmp_path: Path) -> None:

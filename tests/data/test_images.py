@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from memdriven.data import prepared
 from memdriven.data.images import (
@@ -237,6 +237,14 @@ def test_every_container_is_opened(form: str) -> None:
     assert np.abs(pixels.astype(int) - (200, 30, 60)).max() < 8
 
 
+def test_a_png_may_hold_a_long_text_or_profile() -> None:
+    """As ComfyUI's, of whole workflows, which Pillow refuses beyond 1 MB."""
+    red, info = Image.new("RGB", (8, 8), (255, 0, 0)), PngImagePlugin.PngInfo()
+    info.add_itxt("workflow", "x" * 3_000_000, zip=True)
+    content = _bytes(red, "PNG", pnginfo=info, icc_profile=bytes(2_000_000))
+    assert decode_image(content, "x").getpixel((1, 1)) == (255, 0, 0)
+
+
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "AVIF", "TIFF", "MPO"])
 def test_of_several_frames_the_first_is_read(form: str) -> None:
     frames = [Image.new("RGB", (32, 32), colour) for colour in ((200, 30, 60), (0, 0, 250))]
@@ -257,6 +265,8 @@ def test_what_is_no_picture_is_named_by_its_beginning_or_its_ending() -> None:
         ("a.png", b'<?xml version="1.0"?>\n<!-- by hand -->\n<!DOCTYPE svg PUBLIC "">\n<svg/>', "SVG"),
         ("a.eps", b"%!PS-Adobe-3.0", "PostScript"),
         ("a.xcf", b"gimp xcf", "a picture of another format"),
+        ("", b"v/1\x01\x02\0\0\0", "a picture of another format"),
+        ("a.pfm", b"PF\n4 4\n-1.0\n", "a picture of another format"),
     ):
         with pytest.raises(DataError, match=wanted):
             decode_image(content, name)

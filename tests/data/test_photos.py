@@ -60,6 +60,19 @@ def test_the_bird_fills_two_thirds_of_its_crop(tmp_path: Path) -> None:
     assert abs(rows[-1] - 41) <= 2
 
 
+def test_a_photo_that_is_listed_twice_is_told_before_any_is_read(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    for name, row in (
+        ("images", "1.Auk/Auk_0001_2.jpg"),
+        ("image_class_labels", "1"),
+        ("bounding_boxes", "0 0 9 9"),
+    ):
+        with (tmp_path / f"cub/CUB_200_2011/{name}.txt").open("a") as stream:
+            stream.write(f"3 {row}\n")
+    with pytest.raises(DataError, match=rf"captions in {tmp_path / 'out'}; found: Auk_0001_2 twice"):
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"])
+
+
 def test_the_captions_may_lie_apart(tmp_path: Path) -> None:
     layouts.write_cub(tmp_path / "cub")
     shutil.move(tmp_path / "cub/cvpr2016_cub", tmp_path / "reed")
