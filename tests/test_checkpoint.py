@@ -262,6 +262,18 @@ def test_what_lies_in_a_files_place_is_named(tiny_checkpoint: Path, tmp_path: Pa
         read_weights(there.parent / "0" / "generator.safetensors")
 
 
+def test_a_folder_around_a_checkpoint_says_which_is_meant(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As where an archive was unpacked into a folder of its name, or all checkpoints are given."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "tiny/tiny")
+    shutil.copytree(tiny_checkpoint, tmp_path / "runs/photo/checkpoint")
+    for around, inner in (("tiny", "tiny/tiny"), ("runs", "runs/photo/checkpoint")):
+        with pytest.raises(CheckpointError, match="a folder around") as caught:
+            load_checkpoint(tmp_path / around)
+        assert caught.value.fix == f"give {tmp_path / inner}"
+    with pytest.raises(CheckpointError, match=r"found: a file; what to do: give the folder"):
+        load_checkpoint(tiny_checkpoint / "config.json")
+
+
 def _is_the_same_model(tiny_checkpoint: Path, there: Path) -> None:
     here, clone = (MemoryDrivenPipeline.from_pretrained(each, "cpu") for each in (tiny_checkpoint, there))
     assert (clone.checkpoint.hash, clone.bank_hash) == (here.checkpoint.hash, here.bank_hash)

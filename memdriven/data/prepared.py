@@ -377,15 +377,18 @@ def _scaled_box(
 ) -> Sequence[float] | None:
     """Return a box, scaled with its picture to another size; None where the proportions differ.
 
-    A box without an area, or beside its picture, is refused.
+    A box of less than a pixel, as one in parts of the picture is, or beside its picture is refused.
     """
     scale = size[0] / max(counted_in[0], 1)
     if abs(scale * counted_in[1] - size[1]) > 1 + scale:  # its sides were rounded
         return None
     left, top, width, height = scaled = [scale * side for side in box]
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
-    good = 0 < width < 1e6 and 0 < height < 1e6 and inside  # false also where a side is NaN
-    wanted, fix = f"a box within the {size[0]} x {size[1]} px of {name}", "give the box of this very picture"
+    good = 1 <= width < 1e6 and 1 <= height < 1e6 and inside  # false also where a side is NaN
+    wanted, fix = (
+        f"a box within the {size[0]} x {size[1]} px of {name}",
+        "give the box in px, of this very picture",
+    )
     require(good, DataError, wanted, f"left {left}, top {top}, width {width}, height {height}", fix)
     return scaled
 

@@ -118,7 +118,7 @@ of them, and vowels, which sound alike."""
 
 
 def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list[str]:
-    """Tell, in a line each, how many captions are cut, and how many words are left out as unknown."""
+    """Tell, in a line each, how many captions are cut, what words are left out, and if all read alike."""
     captions, told = list(captions), []
     cut = sum(caption.truncated > 0 for caption in captions)
     left_out = (w.word for caption in captions for w in caption.unknown if w.replacement is None)
@@ -130,6 +130,8 @@ def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list
         words = ", ".join(word for word, _ in unknown.most_common(5))
         number = counted(len(unknown), "word")
         told.append(f"not in the vocabulary and left out of captions: {number}, e.g. {words}")
+    if len(captions) > 1 and len({tuple(caption.ids) for caption in captions}) == 1:
+        told.append(f"all {len(captions):,} captions are read as the same words: they tell no pictures apart")
     return told
 
 

@@ -192,6 +192,13 @@ def read_config(folder: Path, *schemas: str) -> dict[str, Any]:
 
     A CheckpointError says what else the folder is.
     """
+    if not (folder / CONFIG).is_file():
+        inner = [*sorted(folder.glob(f"*/{CONFIG}")), *sorted(folder.glob(f"*/checkpoint/{CONFIG}"))]
+        meant = [path.parent for path in inner if read_json(path, CheckpointError).get("schema") in schemas]
+        fix = "give " + " or ".join(map(str, meant[:5]))
+        require(
+            not meant, CheckpointError, f"the file {folder / CONFIG}", "a folder around what is meant", fix
+        )
     content, run = read_json(folder / CONFIG, CheckpointError), folder / "checkpoint"
     schema = content.get("schema")
     found, fix = f"schema {shown(schema)}", "use the version of memdriven that wrote it"

@@ -148,6 +148,7 @@ FAULTS = [
     (['{"file_name": "a.png", "text": "x", "box": [NaN, 1, 1, 1]}'], "line 1"),
     ([{**GOOD, "box": [60, 0, 10, 10]}], "within the 50 x 40 px"),
     ([{**GOOD, "box": [0, 0, 0, 10]}], "within the 50 x 40 px"),
+    ([{**GOOD, "box": [0.1, 0.1, 0.5, 0.5]}], "give the box in px"),
     ([{**GOOD, "split": "test"}], "'train'"),
     ([], r"no row in metadata\.jsonl"),
     ([{"file_name": "a.png", "prompt_text": "x"}], "the columns file_name, prompt_text"),

@@ -288,5 +288,7 @@ def test_what_is_not_read_is_told() -> None:
         "not in the vocabulary and left out of captions: 1 word, e.g. xylophone",
     ]
     assert what_is_not_read(captions[:1], 3) == []
+    alike = "all 2 captions are read as the same words: they tell no pictures apart"
+    assert alike in what_is_not_read([known.encode(f"a red bird, {n}", 3) for n in ("one", "two")], 3)
     nameless = f"a {caption_of_name('img/0001.png')}"
     assert what_is_not_read([known.encode(nameless, 3)], 3) == [], "nobody wrote this word"
