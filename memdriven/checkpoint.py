@@ -173,10 +173,10 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     A CheckpointError says that a file is missing, truncated, of another schema, or not as recorded.
     """
     path = Path(path)
-    found, fix = "no such folder", "check the path; checkpoints/aviary comes with the repository"
+    there = "no such folder", "check the path; checkpoints/aviary comes with the repository"
     if path.is_file():
-        found, fix = "a file", "give the folder of config.json, vocabulary.json and the weights"
-    require(path.is_dir(), CheckpointError, f"a checkpoint folder at {path}", found, fix)
+        there = "a file", "give the folder of config.json, vocabulary.json and the weights"
+    require(path.is_dir(), CheckpointError, f"a checkpoint folder at {path}", *there)
     content = read_config(path, SCHEMA)
     config = from_dict(Config, content.setdefault("config", {}))
     stages = stage_files(config.generator)

@@ -47,7 +47,7 @@ def kind_of(name: str, content: bytes = b"") -> Foreign | None:
     return next(iter(known or (kind for kind in KINDS if kind.fits(name, b""))), None)
 
 
-def stand_in(path: Path, found: object, fix: str) -> tuple[object, str]:
+def stand_in(path: Path, found: object, fix: str) -> tuple[str, str]:
     """Return what was found and what to do, where a file of ours may be one of another kind in its place.
 
     As a clone without Git LFS has its pointers, and a failed download a web page.
@@ -55,7 +55,7 @@ def stand_in(path: Path, found: object, fix: str) -> tuple[object, str]:
     with contextlib.suppress(OSError), path.open("rb") as stream:
         if kind := kind_of("", stream.read(512)):
             return kind.what, kind.fix
-    return found, fix
+    return str(found), fix
 
 
 def is_empty(value: object) -> bool:
