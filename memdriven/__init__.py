@@ -3,8 +3,6 @@
 The public names are imported when first used, so that `import memdriven` stays cheap.
 """
 
-from __future__ import annotations
-
 import os
 from typing import TYPE_CHECKING, Any
 

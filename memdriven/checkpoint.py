@@ -14,8 +14,6 @@ memory/                the memory bank
 README.md              the model card
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

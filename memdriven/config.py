@@ -4,8 +4,6 @@ This is the only place with defaults. Settings marked [ours] are choices the pap
 [family] are those of the published AttnGAN family of code bases.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

@@ -1,7 +1,5 @@
 """Which device a model runs on, and how."""
 
-from __future__ import annotations
-
 import threading
 from contextlib import AbstractContextManager
 

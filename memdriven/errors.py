@@ -1,7 +1,5 @@
 """The package's own tree of errors: each says what was wanted, what was found and what to do."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

@@ -5,8 +5,6 @@ becomes the target in one rename. A lock dies with its process, so whatever lies
 a killed writer, and the next one removes it: scratch never piles up.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno

@@ -4,8 +4,6 @@ log D is written through logits: -log sigmoid(x) = softplus(-x) and
 -log(1 - sigmoid(x)) = softplus(x), which stay finite where the logarithm would not.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

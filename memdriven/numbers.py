@@ -5,8 +5,6 @@ a number belongs, and lists in lists without end. Every reader here either retur
 in its range or raises an error that can itself be shown.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import reprlib

@@ -1,7 +1,5 @@
 """Named settings, a block each in `presets.toml`: of the phases of the shipped models, and the paper's."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

@@ -5,8 +5,6 @@ clauses, and sometimes where it is or what it does. Only attributes that can be 
 are named, and every caption comes with the record of what it names.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Sequence

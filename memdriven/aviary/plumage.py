@@ -1,7 +1,5 @@
 """What colour a point of a bird has: regions in the bird's own frame, feathers and markings on them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Each is a table of views (which bird, under which id), rendered on several cores
 table's logs. A stopped run goes on: a log says of each finished picture what its pixels do not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -4,8 +4,6 @@ The primitives are rounded cones, bent and flattened. `Rig` places them in float
 are those of a rig as float32 tensors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 

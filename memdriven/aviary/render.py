@@ -1,7 +1,5 @@
 """A bird to its picture: rays, light, plumage, place, pixels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Where the bird is: foliage out of focus, water, grass, snow, sand, rock, sky and dusk."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """From a sighting to its forty-two primitives: torso, neck, head, wings, tail, legs and perch."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from memdriven.aviary.raymarch import FORWARD, RIGHT, SIDES, UP, Array, Rig, rotation, unit, vec

@@ -6,8 +6,6 @@ Fifty are held out for testing, and fifteen more for choosing (validation): new 
 value of which a training species also has.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import random

@@ -20,8 +20,6 @@ An angle and a length for each group, and no number that only counts together wi
 does by itself is what a generator learns first.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Tables of the birds' world (`world.json`): colours, sixteen kinds of bird, beaks, names, places."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

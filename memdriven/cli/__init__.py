@@ -4,8 +4,6 @@ A command is a function of the library; nothing is imported before one is chosen
 comes at once.
 """
 
-from __future__ import annotations
-
 import difflib
 import functools
 import os

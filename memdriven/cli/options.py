@@ -1,7 +1,5 @@
 """Functions of the library as commands: their parameters are the options, their docstrings the help."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import functools

@@ -5,8 +5,6 @@ it; `memorise_own` leaves the networks as they are and gives them other pictures
 app with what they made.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import shlex

@@ -1,7 +1,5 @@
 """Work in phases, each told and done once; `repeat` makes a published model again by those of its recipe."""
 
-from __future__ import annotations
-
 import shlex
 import time
 import tomllib

@@ -1,7 +1,5 @@
 """Commands that use a checkpoint: its pictures, its references, and what it is."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from pathlib import Path

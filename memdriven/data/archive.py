@@ -5,8 +5,6 @@ nothing here follows a name or a link out of its place, swells beyond a limit, o
 operating system left (`._a.jpg`, `__MACOSX`, `.ipynb_checkpoints`, `Thumbs.db`) for data.
 """
 
-from __future__ import annotations
-
 import bz2
 import contextlib
 import gzip

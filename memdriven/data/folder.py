@@ -10,8 +10,6 @@ What cannot be read is a fault with its line, and all faults are told at once. A
 usable caption is no fault: it is left out, and the data set's notes say so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import itertools

@@ -1,7 +1,5 @@
 """Pictures from files: decoded in one place for every mode and depth, squared, as tensors."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -4,8 +4,6 @@ Nobody's file is passed over in silence because it is a spreadsheet, an archive 
 picture: whoever meets a kind that is not read names it, by its first bytes or by the ending of its name.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Sequence

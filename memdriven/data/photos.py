@@ -12,8 +12,6 @@ Official files are downloaded by `torch.hub`, and checked against their publishe
 anything reads them.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

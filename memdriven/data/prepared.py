@@ -7,8 +7,6 @@ images/<split>/<id>.webp
 ```
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io
@@ -21,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -111,7 +109,7 @@ class PreparedDataset:
         """Side in px of the stored images."""
 
     @classmethod
-    def open(cls, path: Path | str) -> PreparedDataset:
+    def open(cls, path: Path | str) -> Self:
         """Read a data set's header and item table.
 
         A DataError says that the folder is no prepared data set, or its table is damaged or cut short.

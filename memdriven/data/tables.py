@@ -4,8 +4,6 @@
 COCO's lists. A broken row is a fault with its line, and the rows after it are read all the same.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

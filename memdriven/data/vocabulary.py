@@ -1,7 +1,5 @@
 """Captions to word ids and back, what becomes of words that the vocabulary lacks; attributes to labels."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools
@@ -12,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -148,7 +146,7 @@ class Vocabulary:
         self._stand_in = functools.lru_cache(_REMEMBERED)(self._find_stand_in)
 
     @classmethod
-    def build(cls, captions: Iterable[str]) -> Vocabulary:
+    def build(cls, captions: Iterable[str]) -> Self:
         """Collect the words of captions, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenize(caption))
         require(counts, DataError, "captions with words", "none", "give captions of the pictures")
@@ -245,7 +243,7 @@ class Vocabulary:
         return {"schema": SCHEMA, "words": list(self.words)}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Vocabulary:
+    def from_json(cls, content: dict[str, Any]) -> Self:
         """Rebuild a vocabulary from `to_json`'s content."""
         schema, words = content.get("schema"), content.get("words")
         texts = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
@@ -321,7 +319,7 @@ def attribute_values(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[st
     return {name: tuple(sorted(values)) for name, values in found.items() if len(values) > 1}
 
 
-def visible_record(item: Item) -> dict[str, Any]:
+def visible_record(item: "Item") -> dict[str, Any]:
     """Return the attributes that an item's picture shows (all of them if it does not say).
 
     What a picture lacks (`ABSENT`) can be seen in it too, so that a classifier learns to say so.

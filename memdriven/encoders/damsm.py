@@ -4,8 +4,6 @@ Deep attentional multimodal similarity model [family: AttnGAN, Sec. 3.2]. The re
 the generator's text-image loss and one R-precision judge are made of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """DAMSM's image side: region and global features in the text space, from v or from pixels."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

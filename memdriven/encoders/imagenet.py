@@ -1,7 +1,5 @@
 """Frozen networks of ImageNet: VGG-16, whose relu5_3 is v (Sec. 3.1), and SqueezeNet 1.1 [ours]."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

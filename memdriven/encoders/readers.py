@@ -6,8 +6,6 @@
 A caption's words e_t are read in the same way, with "not named" as one more value.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The bi-LSTM text encoder: a caption's word embeddings e and sentence embedding s [family]."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

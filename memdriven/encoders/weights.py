@@ -1,7 +1,5 @@
 """Weight files: reading, writing and hashing; safetensors, never pickle."""
 
-from __future__ import annotations
-
 import hashlib
 import lzma
 from collections.abc import Collection, Mapping

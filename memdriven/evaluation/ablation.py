@@ -12,8 +12,6 @@ one seed and budget:
 A run that was stopped goes on in the row and step where it was.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace

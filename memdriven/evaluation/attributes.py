@@ -14,8 +14,6 @@ over classes, SOA-I over images. The published numbers used YOLOv3 at 0.5; here 
 in, so the detector is part of the protocol's name.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import random

@@ -1,7 +1,5 @@
 """What is evaluated, and by what protocol: captions, a model with its memory, a data set."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

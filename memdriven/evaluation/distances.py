@@ -28,8 +28,6 @@ training images' own nearest-neighbour distances, in a feature space other than 
 copy; about 50 is as new as another training image.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Sequence

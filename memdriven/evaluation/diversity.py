@@ -8,8 +8,6 @@ On Aviary the judge says what z means [ours]: its background may change with z w
 memory settle it, and may not where the caption names one.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence

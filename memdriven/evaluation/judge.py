@@ -7,8 +7,6 @@ the judge's own ceiling. Training pictures are disturbed on purpose (shift, blur
 that a slightly soft or noisy picture is judged for what it shows and not for how it was made.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from operator import itemgetter

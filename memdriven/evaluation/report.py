@@ -10,8 +10,6 @@ shows it, or where one number is known in both forms (AttnGAN on CUB is 23.98 in
 "?" is not known.
 """
 
-from __future__ import annotations
-
 import csv
 import html
 import io

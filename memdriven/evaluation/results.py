@@ -4,8 +4,6 @@ Tables are made from this file and from nothing else. A line names the checkpoin
 commit, the protocol, n, the seed and the device.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json
@@ -120,7 +118,7 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
                 stream.write("".join(lines).encode())
 
 
-_KINDS: dict[str, Any] = {"str": (str,), "int": (int,), "float": (int, float), "dict[str, Any]": (dict,)}
+_KINDS: dict[Any, Any] = {str: (str,), int: (int,), float: (int, float), dict[str, Any]: (dict,)}
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -147,7 +145,7 @@ def read_results(path: Path | str) -> list[Result]:
             result = Result(**record)
             for each in fields(result):
                 value = getattr(result, each.name)
-                if type(value) not in _KINDS[str(each.type)]:
+                if type(value) not in _KINDS[each.type]:
                     raise TypeError(f"{each.name} is {shown(value)}")
             results.append(result)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -10,8 +10,6 @@ the bank's own classes, their own image left out), or it has every attribute tha
 second also works for unseen species, whose classes the bank does not hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 
 import numpy as np

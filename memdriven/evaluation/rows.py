@@ -5,8 +5,6 @@ again alone. In a batch the arithmetic may differ in the last bits. Rows are kep
 a run that was cut short goes on after its last whole batch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Sequence

@@ -7,8 +7,6 @@ measured again, and said to be taken over; painted pictures are kept under `out`
 was stopped goes on where it was.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -65,7 +63,7 @@ def evaluate(
     memory: Path | None = None,
     variant: str = "",
     budget: str = "",
-) -> Evaluation:
+) -> "Evaluation":
     """Measure a checkpoint beside its controls; append the numbers to OUT/results.jsonl.
 
     Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fd_squeezenet kd_squeezenet fid_a

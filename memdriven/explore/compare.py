@@ -1,7 +1,5 @@
 """Comparisons: one thing changes, the memory or a word; and how far captions and pictures lie apart."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

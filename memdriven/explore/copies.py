@@ -11,8 +11,6 @@ memory's pictures have their own nearest neighbour: near 0 is a copy, about 50 a
 another picture of the memory.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple

@@ -5,8 +5,6 @@ without its D once it is trained, and most checkpoints come without; `CRITIC` be
 files is one of its stages' D. The run that trained it has it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

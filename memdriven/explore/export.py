@@ -1,7 +1,5 @@
 """Several pictures in one file, for designers: a contact sheet, or a ZIP with pictures and recipes."""
 
-from __future__ import annotations
-
 import io
 import json
 import textwrap

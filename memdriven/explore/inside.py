@@ -5,8 +5,6 @@ them, b(v). Both depend on the memory alone. How far W(v) is from W(0) says wher
 the memory did is seen only by hiding a part of v and painting again.
 """
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -4,8 +4,6 @@ An experiment measures what its lesson asks about, so that a prediction is judge
 captions of one's own and for other models, too. What it shows is told by the page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache

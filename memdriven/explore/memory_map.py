@@ -4,8 +4,6 @@ Positions come from a file beside the bank, which `build-memory` and `own-memory
 the two directions in which the captions' keys differ most (PCA, at once).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

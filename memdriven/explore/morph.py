@@ -1,7 +1,5 @@
 """From one picture to another: each of z, view, memory and words moves, or stays as it was."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace

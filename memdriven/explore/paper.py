@@ -4,8 +4,6 @@ Nothing is asserted: without a row of the loaded checkpoint a claim is unanswere
 number counts as yes, partly or no stand beside each claim.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 

@@ -10,8 +10,6 @@ Keys and captions lie in RAM, v and thumbnails are read one item at a time. Word
 image regions are not stored: retrieval computes them for the few items it re-ranks.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import itertools

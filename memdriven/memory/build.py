@@ -4,8 +4,6 @@ Both put what they made on disk a shard at a time and go on where they were kill
 appears whole or not at all, and equal inputs give equal bytes (on one machine).
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io
@@ -59,7 +57,7 @@ def made_in_shards(
     items: Sequence[T],
     make: Callable[[Sequence[T]], Iterable[bytes]],
     size: int,
-    bar: tqdm[Any],
+    bar: "tqdm[Any]",
 ) -> Iterator[tuple[Path, Callable[[], Iterator[bytes]]]]:
     """Make a blob of each item; yield the folder that becomes `out`, and what reads all blobs in order.
 

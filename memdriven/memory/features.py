@@ -14,8 +14,6 @@ A blob is the float32 `scale` followed by a raw LZMA stream; v is about `scale *
 scale that makes the squared error least. docs/memory.md holds the layouts that were tried.
 """
 
-from __future__ import annotations
-
 import io
 import lzma
 import mmap

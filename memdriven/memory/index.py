@@ -1,7 +1,5 @@
 """Nearest keys by cosine where there are too many to compare with all: Annoy's trees, and Milvus."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -22,8 +22,6 @@ A and B are computed for a shortlist, the best by the same strategy's a and b. T
 references, and v = sum_j w_j v_j with w = softmax(score / temperature).
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Pure functions of tensors; Sec. 3.2 names the sentence- and word-level scores, t
 Shapes: t words, d text width, m captions, n items, l words of a stored caption, r regions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

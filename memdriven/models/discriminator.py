@@ -1,7 +1,5 @@
 """The discriminators: with content information (Sec. 4.2), and on a frozen network's maps [ours]."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -12,8 +12,6 @@ a are the attributes that the caption names, as the encoders' reader says. Every
 with adding nothing, so that a trained generator can be gone on with.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

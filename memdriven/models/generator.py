@@ -10,8 +10,6 @@ its own: `EarlyFusion` (memory, words and noise meet at 16 and 32 px), `refine` 
 image before it), a first layer of low rank.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Building blocks of the generator, and the affine combination by which memory features enter it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -132,11 +130,11 @@ class Crop(NamedTuple):
     corners: Tensor  # (b, 2) left and top in px, whole numbers
     side: int
 
-    def scaled(self, factor: int) -> Crop:
+    def scaled(self, factor: int) -> "Crop":
         """Return the same squares of maps that are larger by a factor."""
         return Crop(self.corners * factor, self.side * factor)
 
-    def widened(self, rim: int, size: int) -> tuple[Crop, Crop]:
+    def widened(self, rim: int, size: int) -> tuple["Crop", "Crop"]:
         """Return the squares with a rim, kept inside maps of a size, and where they lie in these."""
         side = min(self.side + 2 * rim, size)
         corners = (self.corners - rim).clamp(0, size - side)

@@ -1,7 +1,5 @@
 """Everything random in a picture: z, epsilon, and the view of the memory [ours]."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from hashlib import sha256

@@ -11,8 +11,6 @@ with and without a memory bank. What is theirs is marked [DF-GAN]; widths are se
     D       = residual blocks down to 4 x 4, then one decision beside the tiled sentence (one way)
 """
 
-from __future__ import annotations
-
 import itertools
 
 import torch

@@ -10,8 +10,6 @@ pictures is the one that chooses among references: an account of what the model 
 outside, for which `evaluation` has a judge.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter, defaultdict

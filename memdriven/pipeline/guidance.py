@@ -13,11 +13,9 @@ a is what the caption names of an attribute, as probabilities of its values, g(z
 for (`generator.z_asks`): whatever words leave open is z's, and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -43,7 +41,7 @@ class TextCondition(NamedTuple):
     """The masked mean of the word embeddings and, behind it, the attribute vector (b, d + n)."""
 
     @classmethod
-    def of(cls, text: TextFeatures) -> TextCondition:
+    def of(cls, text: TextFeatures) -> Self:
         """Return what G reads of embeddings that are not guided."""
         return cls(text.sentence, text.condition)
 

@@ -1,7 +1,5 @@
 """The pipeline's output: references, what a picture is prepared from, pictures, timings and recipes."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 What is kept of it is a square of the size that the feature network sees, with neither EXIF nor name.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from functools import lru_cache

@@ -9,8 +9,6 @@ at a time passes through the network, with noise from one CPU generator an image
 never depend on what else was asked for beside it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache

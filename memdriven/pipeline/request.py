@@ -9,8 +9,6 @@ so that the same checkpoint gives the same pixels even when retrieval changes. W
 it as hostile.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io
@@ -190,7 +188,7 @@ class Request:
     @classmethod
     def of(
         cls,
-        caption: Request | str,
+        caption: "Request | str",
         strategy: str | None = None,
         k: int | None = None,
         seed: int | None = None,
@@ -199,7 +197,7 @@ class Request:
         neighbours: Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
         **others: Any,
-    ) -> Request:
+    ) -> "Request":
         """Return a request from a caption and settings, or a request with some fields changed.
 
         `seed` is one of `seeds`; `neighbours` are the ids of `references`, with `weights`, equal when None.

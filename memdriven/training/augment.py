@@ -5,8 +5,6 @@ a fair judge should not change its mind; DAMSM's pixel network and the attribute
 disturbed pictures, and may score disturbed generated ones: a pattern too fine to survive cannot please.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

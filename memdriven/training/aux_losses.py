@@ -1,7 +1,5 @@
 """Losses of G beside Eq. 1's adversarial terms: captions and targets, compared by frozen networks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +39,7 @@ class Teachers:
     @classmethod
     def load(
         cls, config: Config, trained: TrainedDamsm, vgg: Path | None = None, squeezenet: Path | None = None
-    ) -> Teachers:
+    ) -> "Teachers":
         """Load what a run needs beside its encoders, and take their head where attributes have a loss.
 
         A TrainingError says that an attribute loss is wanted and the encoders have no attribute head, a

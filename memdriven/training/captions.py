@@ -4,8 +4,6 @@ Whatever is drawn at a step is a function of the seed and the step's number, so 
 sees what it would have seen.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Mapping, Sequence

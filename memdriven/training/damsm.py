@@ -1,7 +1,5 @@
 """Training of DAMSM from the beginning: damsm(heads(v)) + damsm(pixels(image)), one caption each [family]."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each says what is drawn at a step and what is lost; `Further` is what both begin and end with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

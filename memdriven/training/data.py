@@ -5,8 +5,6 @@ random for the global batch, then `images`, `features` and `text` are computed f
 The order of epochs is a fresh permutation each.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -85,7 +83,7 @@ class Pick:
     z: Tensor  # (b, z_dim)
     epsilon: Tensor  # (b, condition_dim)
 
-    def part(self, world: World) -> Pick:
+    def part(self, world: World) -> "Pick":
         """Return the rows of one process; all processes' together are the batch."""
         return Pick(**{entry.name: world.mine(getattr(self, entry.name)) for entry in fields(self)})
 

@@ -4,8 +4,6 @@ Gradients are averaged by DistributedDataParallel. What else joins samples of a 
 processes: statistics of BatchNorm, captions that compete, random numbers.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterator

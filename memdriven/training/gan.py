@@ -1,7 +1,5 @@
 """`train`: the networks, the data and the loop put together (Sec. 4.3)."""
 
-from __future__ import annotations
-
 import resource
 import time
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ The GAN, the encoders, their readers, the judge and the rival each bring a train
 files or time, and a function that returns the batch of a step.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import signal
@@ -155,7 +153,7 @@ class Loop:
     save_minutes: float = 5.0
     samples: SampleGrid | None = None
     report: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
-    finish: Callable[[Loop], None] | None = None
+    finish: Callable[["Loop"], None] | None = None
     batch_images: int = 1
     compiles: bool = False
     world: World = field(default_factory=World)

@@ -4,8 +4,6 @@ What is theirs is marked [DF-GAN]: hinge losses, one-way D, MA-GP, Adam with bet
 encoder is the model's own, frozen, so that both painters read the same sentence embeddings.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A state holds all that a training needs to go on exactly where it stopped: modul
 plain facts (step, seconds, ...) in one safetensors file with a checksum.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping

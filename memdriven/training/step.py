@@ -1,7 +1,5 @@
 """One training step of G and the D's: Eqs. 1-4, with one forward pass of G for both updates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial

@@ -6,8 +6,6 @@ its source and compare, or write, a stub file beside it: half of its import time
 on read-only installations.
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 from typing import Any

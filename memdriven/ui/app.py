@@ -1,7 +1,5 @@
 """The page as a whole: its header, its columns, its look, and how it is served."""
 
-from __future__ import annotations
-
 import ctypes
 import signal
 from collections.abc import Sequence

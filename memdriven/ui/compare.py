@@ -1,7 +1,5 @@
 """The Compare tab: the strategy changes, or the noise, or a word, and all else is held."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The Copy check tab: what in the memory looks most like the picture, not judged by v."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any

@@ -3,8 +3,6 @@
 Each tile holds its own recipe, so that the chosen one is made again with the grid's own references.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import replace

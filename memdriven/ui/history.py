@@ -1,7 +1,5 @@
 """The History tab: past pictures of this browser; look at one, take from it, bring it back, export some."""
 
-from __future__ import annotations
-
 import html as markup
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

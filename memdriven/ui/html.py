@@ -6,8 +6,6 @@ result through its plain `${value}` template: its `{{value}}` escapes HTML but t
 it as JavaScript.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import itertools

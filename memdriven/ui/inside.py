@@ -5,8 +5,6 @@ tensors. All that it shows is sent at once; what one chooses in it (a step, a pl
 the browser alone (`inside.js`).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ Lessons are data files; `?lesson=&hide=` opens one. Answers to the questions are
 file on the computer that serves the page, so that it can be said whether the lessons teach.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

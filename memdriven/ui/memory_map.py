@@ -1,7 +1,5 @@
 """The Memory map tab: every picture of the memory a point, the words a star among them."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """The Morph tab: from one picture to another, computed once, then scrubbed in the browser."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise

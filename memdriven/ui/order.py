@@ -5,8 +5,6 @@ later, and answer what nobody asks any more. So what an event gives for a compon
 later event with another question, which gives something for it, too, has begun.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection
 from contextvars import ContextVar
@@ -37,7 +35,7 @@ class Asked(NamedTuple):
     follows: bool = False
     """Whether it only follows a change, by a visitor or by another event."""
 
-    def gives_way(self, other: Asked | None, is_status: bool) -> bool:
+    def gives_way(self, other: "Asked | None", is_status: bool) -> bool:
         """Return whether another event's answer stays.
 
         That is one which came later, with another question or a value by hand; of the status also that of

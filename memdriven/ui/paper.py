@@ -1,7 +1,5 @@
 """The Paper tab: each claim with its measured answer, and the figures as live pages of the loaded model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The Picture tab: references that follow the keystrokes, a picture that grows, and what is done by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace

@@ -4,8 +4,6 @@ A `Query` is what the column's components hold: from it a `Request` is read, and
 written back.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -13,8 +13,6 @@ Gradio alone would paint whatever was asked for, first come first served, whethe
 the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import time
@@ -87,7 +85,7 @@ class Mailbox(asyncio.Queue[Any]):
 class FairQueue(queueing.Queue):
     """Gradio's queue, in which only what is listened to is painted and addresses take turns."""
 
-    pages: ClassVar[WeakSet[FairQueue]] = WeakSet()
+    pages: ClassVar[WeakSet["FairQueue"]] = WeakSet()
     """Those of all pages of this process."""
 
     def __init__(self, *settings: Any, **named: Any) -> None:

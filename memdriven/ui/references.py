@@ -1,7 +1,5 @@
 """The references of a caption, found once, and the panel that shows them: cards, marked words, controls."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence, Set

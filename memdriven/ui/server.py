@@ -7,8 +7,6 @@ routes    of Gradio's, those that this page does not use are not there
 headers   the browser itself refuses requests beyond the page's own server
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import os

@@ -1,7 +1,5 @@
 """The checkpoints that the visitors of the page share, read-only, each one uses, and the values they send."""
 
-from __future__ import annotations
-
 import secrets
 import threading
 import time

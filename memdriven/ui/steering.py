@@ -4,8 +4,6 @@ Everything here belongs to one browser tab and lies in its `gr.State`. What arri
 is a wish of unknown origin: ids must be known, numbers are clamped, lists have a longest length.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress

@@ -11,3 +11,8 @@ if (noted || new URLSearchParams(location.search).has("r")) {
   document.body.classList.add("md-arriving");
   setTimeout(() => document.body.classList.remove("md-arriving"), 15000);
 }
+
+// Gradio's "Loading..." counts its seconds at every frame, for ever, also when it is gone: a page at rest would be
+// drawn sixty times a second. Nobody sees them here.
+const nextFrame = window.requestAnimationFrame.bind(window);
+window.requestAnimationFrame = (draw) => (/performance\.now\(\).*\/ ?1e3/.test(draw) ? 0 : nextFrame(draw));

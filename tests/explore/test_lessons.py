@@ -24,10 +24,15 @@ def aviary() -> MemoryDrivenPipeline:
     return MemoryDrivenPipeline.from_pretrained(SHIPPED)
 
 
+@pytest.fixture(scope="module")
+def space(aviary: MemoryDrivenPipeline) -> CopySpace:
+    return CopySpace(aviary.bank)
+
+
 @pytest.mark.parametrize("name", list(lessons()))
-def test_the_lessons_answer_comes_true(aviary: MemoryDrivenPipeline, name: str) -> None:
+def test_the_lessons_answer_comes_true(aviary: MemoryDrivenPipeline, space: CopySpace, name: str) -> None:
     lesson = lessons()[name]
-    *_, ran = room.run(aviary, lesson)
+    *_, ran = room.run(aviary, lesson, space=space)
     if lesson.answer is None:  # the run alone decides, but decide it must
         assert ran.answer is not None, ran.measured
     else:
@@ -48,8 +53,10 @@ def shows(output: PipelineOutput) -> list[bool]:
     return [all(claim.holds for claim in thing) for thing in things]
 
 
-def test_without_memory_the_shape_goes_and_half_brings_it_back(aviary: MemoryDrivenPipeline) -> None:
-    request, space = lessons()["wrong"].request, CopySpace(aviary.bank)
+def test_without_memory_the_shape_goes_and_half_brings_it_back(
+    aviary: MemoryDrivenPipeline, space: CopySpace
+) -> None:
+    request = lessons()["wrong"].request
     given = aviary.prepare(request).retrieval.shares
     made = {share: aviary(replace(request, references=given, memory=share)) for share in (0.0, 0.5, 1.0)}
     nothing, half, whole = (output.images[0] for output in made.values())
@@ -76,3 +83,9 @@ def test_neither_z_nor_the_view_takes_what_the_noise_lessons_words_name(aviary: 
         found = [one for output in outputs for one in shows(output)]
         assert sum(found) >= 0.75 * len(found) > 0, name
         assert mean_difference([output.images[0] for output in outputs]) > 0.01, f"{name} is no silent noise"
+
+
+def test_a_space_is_made_where_none_is_at_hand(pipe: MemoryDrivenPipeline) -> None:
+    *_, made = room.run(pipe, lessons()["copy"])
+    *_, given = room.run(pipe, lessons()["copy"], space=CopySpace(pipe.bank))
+    assert made.measured == given.measured != ""

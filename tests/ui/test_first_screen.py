@@ -135,6 +135,19 @@ def test_the_column_hardly_moves_while_the_page_is_put_together(chromium: Any, a
     assert moved < STEADY
 
 
+ASKED = """window.asked = 0; const ask = requestAnimationFrame;
+window.requestAnimationFrame = draw => { asked += 1; return ask(draw); };"""
+
+
+def test_a_page_at_rest_asks_for_no_frame(unopened: Any, address: str) -> None:
+    page = unopened
+    page.add_init_script(ASKED)
+    page.goto(address)
+    page.wait_for_selector("#md-still", state="detached")
+    none = "() => { const before = window.before; window.before = asked; return before === asked; }"
+    page.wait_for_function(none, polling=500)  # what was moved while the page was put together ends first
+
+
 def test_a_page_that_is_half_there_is_of_its_scheme_and_shows_nothing_that_will_move(
     unopened: Any, address: str
 ) -> None:
