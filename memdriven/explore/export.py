@@ -4,6 +4,7 @@ import io
 import json
 import textwrap
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
             at = left, top + CELL + 4 + (number - 1) * LINE
             draw.text(at, line, QUIET if number == len(lines) else INK, font)
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True, pnginfo=described)
+    sheet.save(buffer, "PNG", pnginfo=described, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 
