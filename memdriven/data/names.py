@@ -53,7 +53,8 @@ def stand_in(path: Path, found: object, fix: str) -> tuple[str, str]:
     As a clone without Git LFS has its pointers, and a failed download a web page.
     """
     with contextlib.suppress(OSError), path.open("rb") as stream:
-        if kind := kind_of("", stream.read(512)):
+        kind = kind_of("", stream.read(512))
+        if kind and "download" in kind.fix:
             return kind.what, kind.fix
     return str(found), fix
 
