@@ -57,6 +57,7 @@ from memdriven.data.tables import (
     listed,
     plain_name,
     read_rows,
+    split_of_name,
 )
 from memdriven.data.vocabulary import STAND_IN, tokenize
 from memdriven.errors import DataError, require
@@ -191,10 +192,14 @@ class _Source:
             for line, row in read_rows(self.files, table, self.place / table, self.faults):
                 with self.faults.noted():
                     place = f"{self.place / table}, line {line}"
-                    self._read_row(table[: table.rfind("/") + 1], row, split_column, place)
+                    called = split_of_name(table) if len(tables) > 1 else None
+                    self._read_row(table[: table.rfind("/") + 1], row, split_column, called, place)
 
-    def _read_row(self, base: str, row: Row, split_column: str, place: str) -> None:
-        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
+    def _read_row(self, base: str, row: Row, split_column: str, called: str | None, place: str) -> None:
+        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields.
+
+        `called` is the split that the table's name says, where there is a table for each.
+        """
         columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
         named = "nothing" if name is None else shown(name)
         found = f"{named} as the file's name" if {*FILE} & {*row} else columns
@@ -218,7 +223,7 @@ class _Source:
             self.told["row", f"whose caption is read in the column {what}"].append(file)
         split = row.get(split_column)
         if split is None:
-            split = _split_of_folder(name) or _split_of_folder(base)
+            split = called or _split_of_folder(name) or _split_of_folder(base)
         for key, said, parse, wanted in (
             ("split", split, _split, "split train, validation or test"),
             ("class_name", _first(row, COLUMNS["class"]), _class, "a class name: a text or a whole number,"),

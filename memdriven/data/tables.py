@@ -82,11 +82,19 @@ def listed(value: Any) -> list[Any]:
     return [value]
 
 
+def split_of_name(table: str) -> str | None:
+    """Return the split that a table is called after (`captions_val2017.json`), if it is one alone."""
+    words = re.split(r"[\W\d_]+", table.rpartition("/")[2].lower())
+    found = {SPLITS[word] for word in words if word in SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
 def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:
     """Return the tables of the folder that holds all files and of its split folders, or else of any.
 
-    A folder's table is the one that is called so, or else the one whose first row describes a picture. Those
-    of other columns come second: of captions, with columns of unknown names, or of something else.
+    A folder's table is the one that is called so, or else the one whose first row describes a picture, or one
+    for each split. Those of other columns come second: of captions, with columns of unknown names, or of
+    something else.
     """
     base = posixpath.commonpath([posixpath.dirname(name) for name in files.names] or [""])
     tables: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
@@ -102,9 +110,11 @@ def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:
     found = []
     for folder, names in (tables[True] or tables[False]).items():
         named = [name for name in names if name.rpartition("/")[2].lower() in TABLES] or names
-        fix = "remove one of them, or call the right one metadata.csv"
+        fix = "remove one of them, call the right one metadata.csv, or name them by their splits"
         wanted, several = f"one table of captions in {place / folder}", " and ".join(named)[:300]
-        require(len(named) == 1, DataError, wanted, several, fix)
+        splits = {*map(split_of_name, named)}
+        one_each = None not in splits and len(splits) == len(named)
+        require(len(named) == 1 or one_each, DataError, wanted, several, fix)
         found += named
     return found, others
 

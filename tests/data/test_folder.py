@@ -362,6 +362,26 @@ def test_tables_of_something_else_are_told_where_texts_lie_beside_the_pictures(t
         _prepare(source, tmp_path / "out")
 
 
+def test_a_table_for_each_split(tmp_path: Path) -> None:
+    """As COCO 2017 has them, and whoever cuts a table into train.csv and test.csv."""
+    source = _source(tmp_path / "src", ["img/1.png", "img/2.png", "img/3.png"])
+    for number, name in enumerate(("train", "val", "test"), 1):
+        (source / f"{name}.csv").write_text(f"image,caption\n{number}.png,a bird {number}\n")
+    found = {item.captions[0]: item.split for item in _prepare(source, tmp_path / "out").items}
+    assert found == {"a bird 1": "train", "a bird 2": "validation", "a bird 3": "test"}
+    coco = _source(tmp_path / "coco", ["train2017/01.png", "val2017/02.png"])
+    (coco / "annotations").mkdir()
+    for number, part in ((1, "train2017"), (2, "val2017")):
+        image = {"id": number, "file_name": f"0{number}.png"}
+        content = {"images": [image], "annotations": [{"image_id": number, "caption": f"a cat {number}"}]}
+        (coco / f"annotations/captions_{part}.json").write_text(json.dumps(content))
+    items = _prepare(coco, tmp_path / "coco-out", test_fraction=0.0).items
+    assert [(item.split, item.captions[0]) for item in items] == [
+        ("train", "a cat 1"),
+        ("validation", "a cat 2"),
+    ]
+
+
 def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["val2017/000000000042.png"])
     images, place = [{"id": 42, "file_name": "000000000042.png"}], source / "annotations"
