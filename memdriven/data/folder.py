@@ -32,6 +32,7 @@ from memdriven.data.names import (
     SPLITS,
     TEXT,
     UNPACK,
+    is_empty,
     is_picture,
     kind_of,
     with_endings,
@@ -293,9 +294,11 @@ class _Source:
                         text = decoded(self.files.read(found), self.place / found)
                         lines = captions_of(text) if found.endswith(".json") else text.splitlines()
                         self._describe(picture, [line for line in lines if line.strip()])
-                    if picture.captions and found not in self.read:
+                    if not picture.captions:
+                        self.told["text", "without a caption"].append(found)
+                    elif found not in self.read:
                         self.told["image", "described by a text elsewhere"].append(f"{file} by {found}")
-                        self.read.add(found)
+                    self.read.add(found)
             if picture.captions:
                 self.pictures[file] = picture
                 continue
@@ -389,7 +392,8 @@ def captions_of(text: str) -> list[str]:
     """Return the captions in the JSON object that some tools write beside a picture."""
     with contextlib.suppress(ValueError):
         content = parse_json(text)
-        row = {column_name(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+        fields = content.items() if isinstance(content, dict) else ()
+        row = {column_name(key): value for key, value in fields if not is_empty(value)}
         found = _first(row, TEXT)
         return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
     return []

@@ -662,6 +662,19 @@ def test_a_text_elsewhere_that_means_one_picture_by_its_path_is_its_caption(
     assert note in data.header["notes"]
 
 
+def test_a_text_beside_a_picture_that_says_nothing_is_told(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png", "c.png"])
+    (source / "a.json").write_text('{"description": "", "title": "my cat", "tags": ["cat"]}')
+    (source / "b.json").write_text('{"shapes": [{"label": "cat"}]}')
+    (source / "c.txt").write_text(" \n")
+    data = _prepare(source, tmp_path / "out", captions_from_names=True, test_fraction=0.0)
+    assert data.items[0].captions == ("my cat",)
+    assert data.header["notes"][:2] == [
+        "2 texts without a caption, e.g. b.json",
+        "2 images described by the file's name, e.g. b.png",
+    ]
+
+
 def test_a_text_that_several_pictures_could_mean_is_no_caption(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["images/a.png", "masks/a.png", "images/b.png"])
     (source / "text").mkdir()
