@@ -289,7 +289,9 @@ class _Source:
         pictures = [name for name in self.files.names if is_picture(name)]
         beside = {file: self._beside(file) for file in pictures}
         self.read.update(*beside.values())
-        elsewhere = texts_elsewhere(pictures, [name for name in self.files.names if name not in self.read])
+        others = [name for name in self.files.names if name not in self.read]
+        by_rows = {name for name, picture in self.pictures.items() if picture.captions}
+        elsewhere = {} if by_rows.issuperset(pictures) else texts_elsewhere(pictures, others)
         undescribed = []
         for file in pictures:
             picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
@@ -299,9 +301,9 @@ class _Source:
                         text = decoded(self.files.read(found), self.place / found)
                         lines = captions_of(text) if found.endswith(".json") else text.splitlines()
                         self._describe(picture, [line for line in lines if line.strip()])
-                    if not picture.captions:
-                        self.told["text", "without a caption"].append(found)
-                    elif found not in self.read:
+                        if not picture.captions:
+                            self.told["text", "without a caption"].append(found)
+                    if picture.captions and found not in self.read:
                         self.told["image", "described by a text elsewhere"].append(f"{file} by {found}")
                     self.read.add(found)
             if picture.captions:
@@ -379,18 +381,26 @@ def texts_elsewhere(pictures: Sequence[str], others: Sequence[str]) -> dict[str,
     As `text/gulls/a.txt` means `images/gulls/a.jpg`, and in a WebDataset, where the first point ends the name
     of a sample, `7.caption.txt` means `7.image.jpg`.
     """
-    found: dict[str, list[str]] = defaultdict(list)
-    for ending in FILES["sidecars"]:
-        texts = [name for name in others if name.lower().endswith(ending)]
-        for stem, depth in itertools.product((r"\.[^.]*$", r"\..*"), (1, 2, 3)) if texts else ():
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for ending, stem in itertools.product(FILES["sidecars"], (r"\.[^.]*$", r"\..*")):
+        texts = {name: _parts(name, stem) for name in others if name.lower().endswith(ending)}
+        stems = {parts[-1] for parts in texts.values()}
+        named = ((name, _parts(name, stem)) for name in pictures) if texts else ()
+        paths = {name: parts for name, parts in named if parts[-1] in stems} | texts
+        for depth in (1, 2, 3):
             meant: dict[tuple[str, ...], list[str]] = defaultdict(list)
-            for name in (*pictures, *texts):
-                *folders, last = name.casefold().split("/")
-                meant[(*folders, re.sub(stem, "", last))[-depth:]].append(name)
+            for name, parts in paths.items():
+                meant[parts[-depth:]].append(name)
             for first, *rest in meant.values():
-                if len(rest) == 1 and is_picture(first) and not is_picture(rest[0]):
-                    found[first] += rest
-    return found
+                if len(rest) == 1 and first not in texts and rest[0] in texts:
+                    found[first][rest[0]] = None
+    return {picture: [*those] for picture, those in found.items()}
+
+
+def _parts(path: str, stem: str) -> tuple[str, ...]:
+    """Return the folders and the name of a file, without what an expression matches of that."""
+    *folders, last = path.casefold().split("/")
+    return (*folders, re.sub(stem, "", last))
 
 
 def captions_of(text: str) -> list[str]:
