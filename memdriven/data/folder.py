@@ -15,7 +15,7 @@ import difflib
 import itertools
 import random
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,9 @@ from memdriven.data.names import (
     is_empty,
     is_picture,
     kind_of,
+    split_of_folder,
+    split_of_name,
+    texts_elsewhere,
     with_endings,
 )
 from memdriven.data.prepared import (
@@ -57,7 +60,6 @@ from memdriven.data.tables import (
     listed,
     plain_name,
     read_rows,
-    split_of_name,
 )
 from memdriven.data.vocabulary import STAND_IN, tokenize
 from memdriven.errors import DataError, require
@@ -223,7 +225,7 @@ class _Source:
             self.told["row", f"whose caption is read in the column {what}"].append(file)
         split = row.get(split_column)
         if split is None:
-            split = called or _split_of_folder(name) or _split_of_folder(base)
+            split = called or split_of_folder(name) or split_of_folder(base)
         for key, said, parse, wanted in (
             ("split", split, _split, "split train, validation or test"),
             ("class_name", _first(row, COLUMNS["class"]), _class, "a class name: a text or a whole number,"),
@@ -294,7 +296,7 @@ class _Source:
         elsewhere = {} if by_rows.issuperset(pictures) else texts_elsewhere(pictures, others)
         undescribed = []
         for file in pictures:
-            picture = self.pictures.get(file) or _Picture(file, split=_split_of_folder(file))
+            picture = self.pictures.get(file) or _Picture(file, split=split_of_folder(file))
             for found in () if picture.captions else (*beside[file], *elsewhere.get(file, ())):
                 if not picture.captions:
                     with self.faults.noted():
@@ -375,34 +377,6 @@ class _Source:
         return DataError(wanted, "; ".join(filter(None, found)), fix)
 
 
-def texts_elsewhere(pictures: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
-    """Return for pictures those of other files that mean them alone by the ends of their paths.
-
-    As `text/gulls/a.txt` means `images/gulls/a.jpg`, and in a WebDataset, where the first point ends the name
-    of a sample, `7.caption.txt` means `7.image.jpg`.
-    """
-    found: dict[str, dict[str, None]] = defaultdict(dict)
-    for ending, stem in itertools.product(FILES["sidecars"], (r"\.[^.]*$", r"\..*")):
-        texts = {name: _parts(name, stem) for name in others if name.lower().endswith(ending)}
-        stems = {parts[-1] for parts in texts.values()}
-        named = ((name, _parts(name, stem)) for name in pictures) if texts else ()
-        paths = {name: parts for name, parts in named if parts[-1] in stems} | texts
-        for depth in (1, 2, 3):
-            meant: dict[tuple[str, ...], list[str]] = defaultdict(list)
-            for name, parts in paths.items():
-                meant[parts[-depth:]].append(name)
-            for first, *rest in meant.values():
-                if len(rest) == 1 and first not in texts and rest[0] in texts:
-                    found[first][rest[0]] = None
-    return {picture: [*those] for picture, those in found.items()}
-
-
-def _parts(path: str, stem: str) -> tuple[str, ...]:
-    """Return the folders and the name of a file, without what an expression matches of that."""
-    *folders, last = path.casefold().split("/")
-    return (*folders, re.sub(stem, "", last))
-
-
 def captions_of(text: str) -> list[str]:
     """Return the captions in the JSON object that some tools write beside a picture."""
     with contextlib.suppress(ValueError):
@@ -436,11 +410,6 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
 def _first(row: Row, names: Sequence[str]) -> Any:
     """Return what a row says in the first of some columns that it fills."""
     return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _split_of_folder(name: str) -> str | None:
-    first, slash, _ = name.partition("/")
-    return SPLITS.get(first.lower()) if slash else None
 
 
 def _split(value: Any) -> str | None:

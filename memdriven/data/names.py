@@ -1,12 +1,14 @@
-"""What files and columns are called, by people, systems and other programs (`names.toml`).
+"""What files and columns are called, by people, systems and other programs (`names.toml`), and mean by it.
 
 Nobody's file is passed over in silence because it is a spreadsheet, an archive in an archive or a phone's
 picture: whoever meets a kind that is not read names it, by its first bytes or by the ending of its name.
 """
 
 import contextlib
+import itertools
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,3 +80,44 @@ def left_by_a_system(name: str) -> bool:
     """Whether a name is of the hidden files and folders that systems put beside one's own."""
     parts = (part for part in name.lower().split("/") if part not in (".", ".."))
     return any(part.startswith((".", "~$")) or part in FILES["left_by_systems"] for part in parts)
+
+
+def split_of_name(table: str) -> str | None:
+    """Return the split that a table is called after (`captions_val2017.json`), if it is one alone."""
+    words = re.split(r"[\W\d_]+", table.rpartition("/")[2].lower())
+    found = {SPLITS[word] for word in words if word in SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return the split that the first folder of a path is called after, if any."""
+    first, slash, _ = name.partition("/")
+    return SPLITS.get(first.lower()) if slash else None
+
+
+def texts_elsewhere(pictures: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
+    """Return for pictures those of other files that mean them alone by the ends of their paths.
+
+    As `text/gulls/a.txt` means `images/gulls/a.jpg`, and in a WebDataset, where the first point ends the name
+    of a sample, `7.caption.txt` means `7.image.jpg`.
+    """
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for ending, stem in itertools.product(FILES["sidecars"], (r"\.[^.]*$", r"\..*")):
+        texts = {name: _parts(name, stem) for name in others if name.lower().endswith(ending)}
+        stems = {parts[-1] for parts in texts.values()}
+        named = ((name, _parts(name, stem)) for name in pictures) if texts else ()
+        paths = {name: parts for name, parts in named if parts[-1] in stems} | texts
+        for depth in (1, 2, 3):
+            meant: dict[tuple[str, ...], list[str]] = defaultdict(list)
+            for name, parts in paths.items():
+                meant[parts[-depth:]].append(name)
+            for first, *rest in meant.values():
+                if len(rest) == 1 and first not in texts and rest[0] in texts:
+                    found[first][rest[0]] = None
+    return {picture: [*those] for picture, those in found.items()}
+
+
+def _parts(path: str, stem: str) -> tuple[str, ...]:
+    """Return the folders and the name of a file, without what the expression `stem` matches of the name."""
+    *folders, last = path.casefold().split("/")
+    return (*folders, re.sub(stem, "", last))

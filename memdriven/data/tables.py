@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.data.archive import Archive
-from memdriven.data.names import FILE, FILES, SPLITS, TEXT, is_empty, is_picture, kind_of, with_endings
+from memdriven.data.names import (
+    FILE,
+    FILES,
+    SPLITS,
+    TEXT,
+    is_empty,
+    is_picture,
+    kind_of,
+    split_of_name,
+    with_endings,
+)
 from memdriven.errors import DataError, require
 from memdriven.numbers import json_value
 
@@ -80,13 +90,6 @@ def listed(value: Any) -> list[Any]:
     if isinstance(value, str) and _LIST.fullmatch(value.strip()):
         return [re.sub(r"\\(.)", r"\1", text[1:-1]) for text in re.findall(_QUOTED, value)]
     return [value]
-
-
-def split_of_name(table: str) -> str | None:
-    """Return the split that a table is called after (`captions_val2017.json`), if it is one alone."""
-    words = re.split(r"[\W\d_]+", table.rpartition("/")[2].lower())
-    found = {SPLITS[word] for word in words if word in SPLITS}
-    return found.pop() if len(found) == 1 else None
 
 
 def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:
