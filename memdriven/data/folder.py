@@ -10,7 +10,6 @@ What cannot be read is a fault with its line, and all faults are told at once. A
 usable caption is no fault: it is left out, and the data set's notes say so.
 """
 
-import contextlib
 import difflib
 import itertools
 import random
@@ -29,10 +28,9 @@ from memdriven.data.names import (
     FILE,
     FILES,
     SAVE,
-    SPLITS,
     TEXT,
     UNPACK,
-    is_empty,
+    caption_of_name,
     is_picture,
     kind_of,
     split_of_folder,
@@ -44,7 +42,6 @@ from memdriven.data.prepared import (
     Item,
     PreparedDataset,
     Told,
-    all_faults,
     assemble,
     clean,
     read_caption,
@@ -53,17 +50,22 @@ from memdriven.data.prepared import (
 from memdriven.data.tables import (
     Faults,
     Row,
+    all_faults,
+    captions_of,
     column_name,
     decoded,
     find_tables,
+    first_of,
     is_text,
     listed,
+    numbers_of,
     plain_name,
     read_rows,
+    split_of_word,
 )
-from memdriven.data.vocabulary import STAND_IN, tokenize
+from memdriven.data.vocabulary import tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
+from memdriven.numbers import check_number, check_whole, counted, shown
 
 
 def prepare_folder(
@@ -202,7 +204,7 @@ class _Source:
 
         `called` is the split that the table's name says, where there is a table for each.
         """
-        columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
+        columns, name = f"the columns {', '.join(row)[:200]}", first_of(row, FILE)
         named = "nothing" if name is None else shown(name)
         found = f"{named} as the file's name" if {*FILE} & {*row} else columns
         fix = "name the columns so, and fill both"
@@ -212,7 +214,7 @@ class _Source:
         name = PurePosixPath(plain_name(str(name))).as_posix()
         file = self._locate(base, name, place)
         picture = self.pictures.setdefault(file, _Picture(file))
-        text = _first(row, TEXT)
+        text = first_of(row, TEXT)
         numbered = ((column, value) for column, value in row.items() if column[-1:].isdecimal())
         texts = [value for column, value in numbered if is_text(column) and value is not None]
         texts += text if isinstance(text, list) else [] if text is None else [text]
@@ -227,12 +229,17 @@ class _Source:
         if split is None:
             split = called or split_of_folder(name) or split_of_folder(base)
         for key, said, parse, wanted in (
-            ("split", split, _split, "split train, validation or test"),
-            ("class_name", _first(row, COLUMNS["class"]), _class, "a class name: a text or a whole number,"),
+            ("split", split, split_of_word, "split train, validation or test"),
+            (
+                "class_name",
+                first_of(row, COLUMNS["class"]),
+                _class,
+                "a class name: a text or a whole number,",
+            ),
             (
                 "box",
-                _first(row, COLUMNS["box"]),
-                _numbers,
+                first_of(row, COLUMNS["box"]),
+                numbers_of,
                 "a box of 4 numbers: left, top, width, height in px,",
             ),
         ):
@@ -244,8 +251,8 @@ class _Source:
                     found = f"{before!r} and, in {place}, {value!r}"
                     require(before in (None, value), DataError, wanted, found, "make them agree")
                     setattr(picture, key, value)
-        sides = _first(row, COLUMNS["size"]) or [row.get("width"), row.get("height")]
-        picture.size = picture.size or _numbers(sides, 2)
+        sides = first_of(row, COLUMNS["size"]) or [row.get("width"), row.get("height")]
+        picture.size = picture.size or numbers_of(sides, 2)
 
     def _locate(self, base: str, name: str, place: str) -> str:
         """Return the picture that a row of a table in the folder `base` means."""
@@ -328,7 +335,7 @@ class _Source:
         """Add the usable ones among captions to a picture; tell of the others."""
         for caption in itertools.chain.from_iterable(map(listed, values)):
             # As Karpathy's splits have them.
-            value = _first(caption, TEXT) if isinstance(caption, dict) else caption
+            value = first_of(caption, TEXT) if isinstance(caption, dict) else caption
             if text := read_caption(value, picture.name, self.told):
                 picture.captions[text] = None
 
@@ -377,25 +384,6 @@ class _Source:
         return DataError(wanted, "; ".join(filter(None, found)), fix)
 
 
-def captions_of(text: str) -> list[str]:
-    """Return the captions in the JSON object that some tools write beside a picture."""
-    with contextlib.suppress(ValueError):
-        content = parse_json(text)
-        fields = content.items() if isinstance(content, dict) else ()
-        row = {column_name(key): value for key, value in fields if not is_empty(value)}
-        found = _first(row, TEXT)
-        return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
-    return []
-
-
-def caption_of_name(name: str) -> str:
-    """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
-    words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
-    letters = (re.sub(r"\d+", "", word).lower() for word in words)
-    no_words = ("", *SPLITS, "images", "img", "image", "data")
-    return " ".join(dict.fromkeys(word for word in letters if word not in no_words)) or STAND_IN
-
-
 def _packed(source: Path, images: Path | str | None) -> list[Path]:
     """Return the archive that holds the images, if one does; several are refused."""
     if images is not None:
@@ -407,30 +395,12 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     return packed
 
 
-def _first(row: Row, names: Sequence[str]) -> Any:
-    """Return what a row says in the first of some columns that it fills."""
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _split(value: Any) -> str | None:
-    return SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
-
-
 def _class(value: Any) -> str | None:
     """Return a class's name; whole numbers with a point are pandas', of a column with gaps."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
     return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
-
-
-def _numbers(value: Any, count: int = 4) -> tuple[float, ...] | None:
-    sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
-    with contextlib.suppress(ValueError):
-        numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
-        if len(numbers) == count and all(in_range(side, -1e6, 1e6) for side in numbers):
-            return numbers
-    return None
 
 
 # ---- Splits and items ----------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from memdriven.data.images import (
     to_bytes,
 )
 from memdriven.data.names import is_empty
+from memdriven.data.tables import all_faults
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError, explained, require
 from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
@@ -349,27 +350,6 @@ def read_caption(value: object, name: str, told: Told) -> str:
 def clean(text: str) -> str:
     """Return a text without halves of characters, which no file can hold, and without control characters."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.encode("utf-8", "replace").decode())
-
-
-def all_faults(faults: Sequence[DataError], place: str) -> DataError:
-    """Return one error that names all faults of a source, twenty in full.
-
-    Of those that differ in their lines alone one is told in full, with the lines of twenty others.
-    """
-    if len(faults) == 1:
-        return faults[0]
-    alike: dict[str, list[DataError]] = defaultdict(list)
-    for fault in faults:
-        alike[re.sub(r"line \d+(, column \d+)?", "", f"{fault.wanted}: {fault.found}")].append(fault)
-    lines = [f"{len(faults)} faults:"]
-    for first, *others in list(alike.values())[:20]:
-        places = [fault.wanted.rpartition(", ")[2] for fault in others[:20]]
-        more = f" and {len(others) - 20} more" if len(others) > 20 else ""
-        likewise = f"; likewise {', '.join(places)}{more}" if others else ""
-        lines.append(f"{first.wanted}: {first.found}{likewise}")
-    lines += [f"and {len(alike) - 20} more"] if len(alike) > 20 else []
-    fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
-    return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
 
 
 def _scaled_box(

@@ -11,7 +11,8 @@ import itertools
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from memdriven.data.names import (
     with_endings,
 )
 from memdriven.errors import DataError, require
-from memdriven.numbers import json_value
+from memdriven.numbers import in_range, json_value, parse_json
 
 TABLES = tuple(
     name + ending for ending in (*FILES["separated"], ".json", ".txt") for name in ("metadata", "captions")
@@ -54,6 +55,27 @@ class Faults(list[DataError]):
             yield
         except DataError as error:
             self.append(error)
+
+
+def all_faults(faults: Sequence[DataError], place: str) -> DataError:
+    """Return one error that names all faults of a source, twenty in full.
+
+    Of those that differ in their lines alone one is told in full, with the lines of twenty others.
+    """
+    if len(faults) == 1:
+        return faults[0]
+    alike: dict[str, list[DataError]] = defaultdict(list)
+    for fault in faults:
+        alike[re.sub(r"line \d+(, column \d+)?", "", f"{fault.wanted}: {fault.found}")].append(fault)
+    lines = [f"{len(faults)} faults:"]
+    for first, *others in list(alike.values())[:20]:
+        places = [fault.wanted.rpartition(", ")[2] for fault in others[:20]]
+        more = f" and {len(others) - 20} more" if len(others) > 20 else ""
+        likewise = f"; likewise {', '.join(places)}{more}" if others else ""
+        lines.append(f"{first.wanted}: {first.found}{likewise}")
+    lines += [f"and {len(alike) - 20} more"] if len(alike) > 20 else []
+    fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
+    return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
 
 
 def decoded(content: bytes, place: Path) -> str:
@@ -90,6 +112,37 @@ def listed(value: Any) -> list[Any]:
     if isinstance(value, str) and _LIST.fullmatch(value.strip()):
         return [re.sub(r"\\(.)", r"\1", text[1:-1]) for text in re.findall(_QUOTED, value)]
     return [value]
+
+
+def first_of(row: Row, names: Sequence[str]) -> Any:
+    """Return what a row says in the first of some columns that it fills."""
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def split_of_word(value: Any) -> str | None:
+    """Return the split that a field says; None where it says none."""
+    return SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def numbers_of(value: Any, count: int = 4) -> tuple[float, ...] | None:
+    """Return the numbers of a field, a list or a text; None where it has not so many, or odd ones."""
+    sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
+    with contextlib.suppress(ValueError):
+        numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
+        if len(numbers) == count and all(in_range(side, -1e6, 1e6) for side in numbers):
+            return numbers
+    return None
+
+
+def captions_of(text: str) -> list[str]:
+    """Return the captions in the JSON object that some tools write beside a picture."""
+    with contextlib.suppress(ValueError):
+        content = parse_json(text)
+        fields = content.items() if isinstance(content, dict) else ()
+        row = {column_name(key): value for key, value in fields if not is_empty(value)}
+        found = first_of(row, TEXT)
+        return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
+    return []
 
 
 def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from memdriven.data.names import STAND_IN
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError, require
 from memdriven.numbers import counted
 
@@ -27,9 +28,6 @@ PADDING = 0
 """Word id of the padding behind a short caption."""
 MAX_CHARACTERS = 2000
 """A longer caption is refused, rather than cut to its first words in silence."""
-
-STAND_IN = "picture"
-"""The caption of a picture of which nothing is known; no word of anybody's that would be told as unknown."""
 
 NEAR_SYNONYMS: dict[str, list[str]] = json.loads(Path(__file__).with_name("synonyms.json").read_bytes())
 """Unknown word -> candidates, the nearest in meaning first."""

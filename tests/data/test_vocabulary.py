@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memdriven.data.folder import caption_of_name
+from memdriven.data.names import caption_of_name
 from memdriven.data.vocabulary import (
     NEAR_SYNONYMS,
     SLIPS,
