@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -38,20 +39,13 @@ from memdriven.data.names import (
     texts_elsewhere,
     with_endings,
 )
-from memdriven.data.prepared import (
-    Item,
-    PreparedDataset,
-    Told,
-    assemble,
-    clean,
-    read_caption,
-    refuse_other_content,
-)
+from memdriven.data.prepared import Item, PreparedDataset, Told, assemble, item_ids, refuse_other_content
 from memdriven.data.tables import (
     Faults,
     Row,
     all_faults,
     captions_of,
+    class_of,
     column_name,
     decoded,
     find_tables,
@@ -63,9 +57,9 @@ from memdriven.data.tables import (
     read_rows,
     split_of_word,
 )
-from memdriven.data.vocabulary import tokenize
+from memdriven.data.vocabulary import clean, read_caption, tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import check_number, check_whole, counted, shown
+from memdriven.numbers import check_number, check_whole, counted, is_whole, shown
 
 
 def prepare_folder(
@@ -129,7 +123,7 @@ def prepare_folder(
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
         items = []
-        for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True):
+        for picture, item_id in zip(pictures, item_ids([p.name for p in pictures]), strict=True):
             item = Item(
                 id=item_id,
                 split=picture.split or "train",
@@ -182,6 +176,10 @@ class _Source:
         self.read: set[str] = set()
         """Tables and texts that were read, or told of."""
         self.told = Told()
+        self.columns: dict[str, None] = {}
+        """Of the tables, without those that are read."""
+        self.by_ends: dict[str, str] = {}
+        """Files that were found by the end of a path of elsewhere -> that path."""
 
     def read_tables(self, split_column: str) -> None:
         """Join the rows of each image, in the tables' order."""
@@ -198,6 +196,9 @@ class _Source:
                     place = f"{self.place / table}, line {line}"
                     called = split_of_name(table) if len(tables) > 1 else None
                     self._read_row(table[: table.rfind("/") + 1], row, split_column, called, place)
+                    self.columns.update(dict.fromkeys(row))
+        known = {split_column, "width", "height", *itertools.chain(*COLUMNS.values())}
+        self.columns = {name: None for name in self.columns if not (name in known or is_text(name))}
 
     def _read_row(self, base: str, row: Row, split_column: str, called: str | None, place: str) -> None:
         """Add what a row of a table in the folder `base` says to its picture; note faults of its fields.
@@ -208,7 +209,8 @@ class _Source:
         named = "nothing" if name is None else shown(name)
         found = f"{named} as the file's name" if {*FILE} & {*row} else columns
         fix = "name the columns so, and fill both"
-        require(isinstance(name, str), DataError, f"file_name and text in {place}", found, fix)
+        named_so = isinstance(name, str) or is_whole(name)
+        require(named_so, DataError, f"file_name and text in {place}", found, fix)
         wanted, fix = f"the column {split_column!r} in {place}", "name one of these with --split-column"
         require(split_column in ("split", *row), DataError, wanted, columns, fix)
         name = PurePosixPath(plain_name(str(name))).as_posix()
@@ -233,7 +235,7 @@ class _Source:
             (
                 "class_name",
                 first_of(row, COLUMNS["class"]),
-                _class,
+                class_of,
                 "a class name: a text or a whole number,",
             ),
             (
@@ -260,11 +262,12 @@ class _Source:
         found = self.files.meant(path)
         if found is None:
             twins = self.files.alike(path)
-            spelt = [name, unquote(name), name.strip("'")] + with_endings(name) * (not is_picture(name))
+            spelt = [name, unquote(name), unescape(name), name.strip("'")]
+            spelt += with_endings(name) * (not is_picture(name))
             others = [place for each in spelt for place in (base + each, each, *self._only(each))]
             if is_picture(path) and not twins:
                 others += with_endings(path) + with_endings(path[: path.rfind(".")])
-            found = next(filter(None, map(self.files.meant, others)), None)
+            found = next(filter(None, map(self.files.meant, others)), None) or self._by_its_end(base, name)
             if found is not None:
                 self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
         if found is not None and is_picture(found):
@@ -273,8 +276,10 @@ class _Source:
             wanted = f"a picture of a format that is read for {place}"
             raise DataError(wanted, f"{found}, {kind.what}", f"{kind.fix}, and name that")
         why = f"no such file in {self.files.place}"
+        fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
         if found:
             why = f"{found}, whose name ends as no picture's does"
+            fix = "end the names of pictures as their formats do, e.g. .png, or remove the row"
         if not found and twins:
             why = f"{' and '.join(twins)}, either of which is meant"
         if len(self.faults) < 5 and not found:
@@ -285,8 +290,19 @@ class _Source:
             why += f"; {packed[0]} is not opened: {UNPACK}" if packed else ""
         if path in self.files.left_out:
             why += "; links that lead out of the folder are not followed without --follow-links"
-        fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
         raise DataError(f"the image {name[:200]} of {place}", why, fix)
+
+    def _by_its_end(self, base: str, name: str) -> str | None:
+        """Return the file that a whole path or an address of elsewhere means: the longest end that is here.
+
+        Where two of them would mean one file, the folders that are not here told them apart: None.
+        """
+        if not re.match(r"/|~/|\w+:/", name):
+            return None
+        parts = re.sub(r"[?&].*", "", name).split("/")
+        ends = (self.files.meant(base + "/".join(parts[start:])) for start in range(1, len(parts)))
+        found = next(filter(None, ends), None)
+        return found if found and self.by_ends.setdefault(found, name) == name else None
 
     def _only(self, path: str) -> list[str]:
         """Return the one file whose path ends so, if there is no other."""
@@ -355,7 +371,8 @@ class _Source:
         for key in self.told:
             if "image" in key:  # of which several rows may tell
                 self.told[key] = list(dict.fromkeys(self.told[key]))
-        return self.told.notes()
+        columns = f"{counted(len(self.columns), 'column')} not read: {', '.join(self.columns)[:200]}"
+        return self.told.notes() + [columns] * bool(self.columns)
 
     def nothing(self) -> DataError:
         """Return the error that there is no picture, or none with a caption."""
@@ -395,14 +412,6 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     return packed
 
 
-def _class(value: Any) -> str | None:
-    """Return a class's name; whole numbers with a point are pandas', of a column with gaps."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
-    return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
-
-
 # ---- Splits and items ----------------------------------------------------------------------------
 
 
@@ -433,16 +442,3 @@ def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: i
 def _natural(name: str) -> tuple[bool, int, str]:
     """Sort whole numbers by value, before all other names."""
     return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
-
-
-def _ids(names: Sequence[str]) -> list[str]:
-    """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
-    taken, ids = set(FILES["reserved"]), []
-    for number, path in enumerate(names):
-        name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
-        unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"
-        while unique.lower() in taken:
-            unique += "x"
-        taken.add(unique.lower())
-        ids.append(unique)
-    return ids

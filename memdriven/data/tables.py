@@ -28,6 +28,7 @@ from memdriven.data.names import (
     split_of_name,
     with_endings,
 )
+from memdriven.data.vocabulary import clean
 from memdriven.errors import DataError, require
 from memdriven.numbers import in_range, json_value, parse_json
 
@@ -124,6 +125,14 @@ def split_of_word(value: Any) -> str | None:
     return SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
+def class_of(value: Any) -> str | None:
+    """Return a class's name; whole numbers with a point are pandas', of a column with gaps."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
+    return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
+
+
 def numbers_of(value: Any, count: int = 4) -> tuple[float, ...] | None:
     """Return the numbers of a field, a list or a text; None where it has not so many, or odd ones."""
     sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
@@ -186,7 +195,9 @@ def _first_row_has(files: Archive, name: str) -> tuple[bool, bool]:
     ):
         with contextlib.suppress(DataError):
             for _, row in itertools.islice(read_rows(files, name, Path(name), Faults()), 1):
-                file = next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
+                file = plain_name(
+                    next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
+                )
                 picture = is_picture(file) or any(map(files.find, with_endings(file) if file else ()))
                 return picture, any(map(is_text, row))
     return False, False
@@ -197,7 +208,7 @@ def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterat
     text, base = decoded(files.read(table), place), table[: table.rfind("/") + 1]
 
     def is_file(name: str) -> bool:
-        return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+        return is_picture(name) and any(map(files.meant, (base + name, name, files.find(name) or name)))
 
     def fault(line: int, wanted: str, found: str, fix: str) -> None:
         faults.append(DataError(f"{wanted} in {place}" + f", line {line}" * (line > 0), found, fix))
@@ -294,7 +305,8 @@ def _rows_of(content: Any) -> list[Any]:
         names = {str(row.get("id")): row.get("file_name") for row in images}
         notes = [row for row in content["annotations"] if isinstance(row, dict)]
         captions = [{TEXT[0]: row["caption"]} if "caption" in row else {} for row in notes]
-        return [{FILE[0]: names.get(str(row.get("image_id"))), **c} for row, c in zip(notes, captions)]
+        ids = [row.get("image_id") for row in notes]
+        return [{FILE[0]: names.get(str(id_), id_), **c} for id_, c in zip(ids, captions)]
     named = [content[key] for key in content if column_name(key) in FILE]
     if any(isinstance(value, list | dict) for value in named):
         columns = {key: v for key, v in content.items() if isinstance(v, list | dict)}
@@ -302,9 +314,14 @@ def _rows_of(content: Any) -> list[Any]:
         return [dict(zip(columns, row, strict=True)) for row in itertools.zip_longest(*values)]
     if named or any(is_text(column_name(key)) for key in content):
         return [content]  # of one picture
-    lists = [v for v in content.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
+    lists = {
+        k: v for k, v in content.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
+    }
+    splits = {
+        k: {"split": k} if split_of_word(k) else {} for k in lists
+    }  # a list each, as `datasets` has them
     by_name = ({FILE[0]: k, **(v if isinstance(v, dict) else {TEXT[0]: v})} for k, v in content.items())
-    return list(itertools.chain.from_iterable(lists)) or list(by_name)
+    return [splits[k] | row for k, rows in lists.items() for row in rows] or list(by_name)
 
 
 # ---- Separated columns ---------------------------------------------------------------------------
