@@ -82,17 +82,18 @@ def train_own(
     check_number("minutes", minutes, 1, 1e5, DataError, "give another time, e.g. --minutes 30")
     require(folder.exists(), DataError, f"the folder {folder}", "no such folder", "check the path")
     choose_device(device)
-    work = out or Path("runs") / folder.resolve().stem
+    work = out or Path("runs") / _name_of(folder)
     data, features, encoders = work / "data", work / "features", work / "encoders"
     budgets = share_out(minutes)
     runs = [start_from, *(work / name for name in budgets if name != "encoders")]
     checkpoint = runs[-1] / "checkpoint"
 
     def read() -> None:
-        _tell_how_many(len(_prepare(folder, data, fit, 0.1).split("train")))
+        _tell_how_many(len(_prepare(folder, data, fit, 0.1)))
 
     def extract() -> None:
-        SqueezeNet.load(squeezenet)  # of no use before G's turn, but then it would be missed late
+        SqueezeNet.load(squeezenet)  # of no use before G's turn, but then they would be missed late
+        load_checkpoint(start_from)
         _read_features(data, features, vgg, device)
 
     steps: dict[str, Callable[[], object]] = {
@@ -106,7 +107,7 @@ def train_own(
         options = {"start_from": start, "squeezenet": squeezenet, "resume": run.exists(), "device": device}
         steps[run.name] = partial(train_gan, data, features, encoders, run, settings, **options)
     steps["the memory"] = partial(build_memory, checkpoint, data, features, replace=True, device=device)
-    plan, mark = work / "own.json", f"{folder.resolve()}, {minutes:g} minutes, {_fingerprint(folder)}"
+    plan, mark = work / "own.json", f"{minutes:g} minutes, {_fingerprint(folder)}"
     wanted = f"the same pictures and minutes as those of the run in {work}"
     found = f"{folder} with {counted(minutes, 'minute', 'g')}"
     fix = "choose another folder with --out, or remove that one"
@@ -134,10 +135,15 @@ def settings_of(name: str, minutes: float) -> Config:
     return dataclasses.replace(config, train=train)
 
 
+def _name_of(folder: Path) -> str:
+    """Return what a folder is called, or an archive without its ending."""
+    return folder.resolve().stem if folder.is_file() else folder.resolve().name
+
+
 def _tell_how_many(count: int) -> None:
     """Say what so many pictures can give; fewer than eight are refused."""
     fix = "add pictures, or give a shipped model a memory of these: own-memory FOLDER"
-    require(count >= 8, DataError, "8 pictures to learn from, better some hundreds", count, fix)
+    require(count >= 8, DataError, "8 pictures with captions, better some hundreds", count, fix)
     if count < FEW:
         print(f"  {count} pictures are few: they will be repeated, softly. From {FEW} on they begin to mix.")
     elif count < MANY:
@@ -147,7 +153,7 @@ def _tell_how_many(count: int) -> None:
 def _fingerprint(folder: Path) -> str:
     """Return a short hash of the names and contents of a folder's files, or of one file's."""
     paths = sorted(path for path in (folder, *folder.rglob("[!.]*")) if path.is_file())
-    contents = [(path.as_posix(), sha256_file(path)) for path in paths]
+    contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in paths]
     return hashlib.sha256(ascii(contents).encode()).hexdigest()[:16]
 
 
@@ -185,7 +191,7 @@ def memorise_own(
         CheckpointError: weights are missing.
     """
     choose_device(device)
-    work = out or Path("runs") / f"{folder.resolve().stem}-memory"
+    work = out or Path("runs") / f"{_name_of(folder)}-memory"
     model, data, features = load_checkpoint(checkpoint), work / "data", work / "features"
     made, retrieval = work / model.name, model.config.retrieval
     prepared = _prepare(folder, data, fit, 0.0)

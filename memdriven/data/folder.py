@@ -10,7 +10,6 @@ What cannot be read is a fault with its line, and all faults are told at once. A
 usable caption is no fault: it is left out, and the data set's notes say so.
 """
 
-import contextlib
 import difflib
 import itertools
 import random
@@ -18,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -29,10 +29,9 @@ from memdriven.data.names import (
     FILE,
     FILES,
     SAVE,
-    SPLITS,
     TEXT,
     UNPACK,
-    is_empty,
+    caption_of_name,
     is_picture,
     kind_of,
     split_of_folder,
@@ -40,30 +39,27 @@ from memdriven.data.names import (
     texts_elsewhere,
     with_endings,
 )
-from memdriven.data.prepared import (
-    Item,
-    PreparedDataset,
-    Told,
-    all_faults,
-    assemble,
-    clean,
-    read_caption,
-    refuse_other_content,
-)
+from memdriven.data.prepared import Item, PreparedDataset, Told, assemble, item_ids, refuse_other_content
 from memdriven.data.tables import (
     Faults,
     Row,
+    all_faults,
+    captions_of,
+    class_of,
     column_name,
     decoded,
     find_tables,
+    first_of,
     is_text,
     listed,
+    numbers_of,
     plain_name,
     read_rows,
+    split_of_word,
 )
-from memdriven.data.vocabulary import STAND_IN, tokenize
+from memdriven.data.vocabulary import clean, read_caption, tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
+from memdriven.numbers import check_number, check_whole, counted, is_whole, shown
 
 
 def prepare_folder(
@@ -127,7 +123,7 @@ def prepare_folder(
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
         items = []
-        for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True):
+        for picture, item_id in zip(pictures, item_ids([p.name for p in pictures]), strict=True):
             item = Item(
                 id=item_id,
                 split=picture.split or "train",
@@ -180,6 +176,10 @@ class _Source:
         self.read: set[str] = set()
         """Tables and texts that were read, or told of."""
         self.told = Told()
+        self.columns: dict[str, None] = {}
+        """Of the tables, without those that are read."""
+        self.by_ends: dict[str, str] = {}
+        """Files that were found by the end of a path of elsewhere -> that path."""
 
     def read_tables(self, split_column: str) -> None:
         """Join the rows of each image, in the tables' order."""
@@ -196,23 +196,27 @@ class _Source:
                     place = f"{self.place / table}, line {line}"
                     called = split_of_name(table) if len(tables) > 1 else None
                     self._read_row(table[: table.rfind("/") + 1], row, split_column, called, place)
+                    self.columns.update(dict.fromkeys(row))
+        known = {split_column, "width", "height", *itertools.chain(*COLUMNS.values())}
+        self.columns = {name: None for name in self.columns if not (name in known or is_text(name))}
 
     def _read_row(self, base: str, row: Row, split_column: str, called: str | None, place: str) -> None:
         """Add what a row of a table in the folder `base` says to its picture; note faults of its fields.
 
         `called` is the split that the table's name says, where there is a table for each.
         """
-        columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
+        columns, name = f"the columns {', '.join(row)[:200]}", first_of(row, FILE)
         named = "nothing" if name is None else shown(name)
         found = f"{named} as the file's name" if {*FILE} & {*row} else columns
         fix = "name the columns so, and fill both"
-        require(isinstance(name, str), DataError, f"file_name and text in {place}", found, fix)
+        named_so = isinstance(name, str) or is_whole(name)
+        require(named_so, DataError, f"file_name and text in {place}", found, fix)
         wanted, fix = f"the column {split_column!r} in {place}", "name one of these with --split-column"
         require(split_column in ("split", *row), DataError, wanted, columns, fix)
         name = PurePosixPath(plain_name(str(name))).as_posix()
         file = self._locate(base, name, place)
         picture = self.pictures.setdefault(file, _Picture(file))
-        text = _first(row, TEXT)
+        text = first_of(row, TEXT)
         numbered = ((column, value) for column, value in row.items() if column[-1:].isdecimal())
         texts = [value for column, value in numbered if is_text(column) and value is not None]
         texts += text if isinstance(text, list) else [] if text is None else [text]
@@ -227,12 +231,17 @@ class _Source:
         if split is None:
             split = called or split_of_folder(name) or split_of_folder(base)
         for key, said, parse, wanted in (
-            ("split", split, _split, "split train, validation or test"),
-            ("class_name", _first(row, COLUMNS["class"]), _class, "a class name: a text or a whole number,"),
+            ("split", split, split_of_word, "split train, validation or test"),
+            (
+                "class_name",
+                first_of(row, COLUMNS["class"]),
+                class_of,
+                "a class name: a text or a whole number,",
+            ),
             (
                 "box",
-                _first(row, COLUMNS["box"]),
-                _numbers,
+                first_of(row, COLUMNS["box"]),
+                numbers_of,
                 "a box of 4 numbers: left, top, width, height in px,",
             ),
         ):
@@ -244,8 +253,8 @@ class _Source:
                     found = f"{before!r} and, in {place}, {value!r}"
                     require(before in (None, value), DataError, wanted, found, "make them agree")
                     setattr(picture, key, value)
-        sides = _first(row, COLUMNS["size"]) or [row.get("width"), row.get("height")]
-        picture.size = picture.size or _numbers(sides, 2)
+        sides = first_of(row, COLUMNS["size"]) or [row.get("width"), row.get("height")]
+        picture.size = picture.size or numbers_of(sides, 2)
 
     def _locate(self, base: str, name: str, place: str) -> str:
         """Return the picture that a row of a table in the folder `base` means."""
@@ -253,11 +262,12 @@ class _Source:
         found = self.files.meant(path)
         if found is None:
             twins = self.files.alike(path)
-            spelt = [name, unquote(name), name.strip("'")] + with_endings(name) * (not is_picture(name))
+            spelt = [name, unquote(name), unescape(name), name.strip("'")]
+            spelt += with_endings(name) * (not is_picture(name))
             others = [place for each in spelt for place in (base + each, each, *self._only(each))]
             if is_picture(path) and not twins:
                 others += with_endings(path) + with_endings(path[: path.rfind(".")])
-            found = next(filter(None, map(self.files.meant, others)), None)
+            found = next(filter(None, map(self.files.meant, others)), None) or self._by_its_end(base, name)
             if found is not None:
                 self.told["image", "found elsewhere than the table says"].append(f"{path} at {found}")
         if found is not None and is_picture(found):
@@ -266,8 +276,10 @@ class _Source:
             wanted = f"a picture of a format that is read for {place}"
             raise DataError(wanted, f"{found}, {kind.what}", f"{kind.fix}, and name that")
         why = f"no such file in {self.files.place}"
+        fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
         if found:
             why = f"{found}, whose name ends as no picture's does"
+            fix = "end the names of pictures as their formats do, e.g. .png, or remove the row"
         if not found and twins:
             why = f"{' and '.join(twins)}, either of which is meant"
         if len(self.faults) < 5 and not found:
@@ -278,8 +290,19 @@ class _Source:
             why += f"; {packed[0]} is not opened: {UNPACK}" if packed else ""
         if path in self.files.left_out:
             why += "; links that lead out of the folder are not followed without --follow-links"
-        fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
         raise DataError(f"the image {name[:200]} of {place}", why, fix)
+
+    def _by_its_end(self, base: str, name: str) -> str | None:
+        """Return the file that a whole path or an address of elsewhere means: the longest end that is here.
+
+        Where two of them would mean one file, the folders that are not here told them apart: None.
+        """
+        if not re.match(r"/|~/|\w+:/", name):
+            return None
+        parts = re.sub(r"[?&].*", "", name).split("/")
+        ends = (self.files.meant(base + "/".join(parts[start:])) for start in range(1, len(parts)))
+        found = next(filter(None, ends), None)
+        return found if found and self.by_ends.setdefault(found, name) == name else None
 
     def _only(self, path: str) -> list[str]:
         """Return the one file whose path ends so, if there is no other."""
@@ -328,7 +351,7 @@ class _Source:
         """Add the usable ones among captions to a picture; tell of the others."""
         for caption in itertools.chain.from_iterable(map(listed, values)):
             # As Karpathy's splits have them.
-            value = _first(caption, TEXT) if isinstance(caption, dict) else caption
+            value = first_of(caption, TEXT) if isinstance(caption, dict) else caption
             if text := read_caption(value, picture.name, self.told):
                 picture.captions[text] = None
 
@@ -348,7 +371,8 @@ class _Source:
         for key in self.told:
             if "image" in key:  # of which several rows may tell
                 self.told[key] = list(dict.fromkeys(self.told[key]))
-        return self.told.notes()
+        columns = f"{counted(len(self.columns), 'column')} not read: {', '.join(self.columns)[:200]}"
+        return self.told.notes() + [columns] * bool(self.columns)
 
     def nothing(self) -> DataError:
         """Return the error that there is no picture, or none with a caption."""
@@ -377,25 +401,6 @@ class _Source:
         return DataError(wanted, "; ".join(filter(None, found)), fix)
 
 
-def captions_of(text: str) -> list[str]:
-    """Return the captions in the JSON object that some tools write beside a picture."""
-    with contextlib.suppress(ValueError):
-        content = parse_json(text)
-        fields = content.items() if isinstance(content, dict) else ()
-        row = {column_name(key): value for key, value in fields if not is_empty(value)}
-        found = _first(row, TEXT)
-        return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
-    return []
-
-
-def caption_of_name(name: str) -> str:
-    """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
-    words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
-    letters = (re.sub(r"\d+", "", word).lower() for word in words)
-    no_words = ("", *SPLITS, "images", "img", "image", "data")
-    return " ".join(dict.fromkeys(word for word in letters if word not in no_words)) or STAND_IN
-
-
 def _packed(source: Path, images: Path | str | None) -> list[Path]:
     """Return the archive that holds the images, if one does; several are refused."""
     if images is not None:
@@ -405,32 +410,6 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     wanted = f"one archive of images in {source}"
     require(len(packed) < 2, DataError, wanted, some, fix + some.split(", ")[0])
     return packed
-
-
-def _first(row: Row, names: Sequence[str]) -> Any:
-    """Return what a row says in the first of some columns that it fills."""
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _split(value: Any) -> str | None:
-    return SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
-
-
-def _class(value: Any) -> str | None:
-    """Return a class's name; whole numbers with a point are pandas', of a column with gaps."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
-    return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
-
-
-def _numbers(value: Any, count: int = 4) -> tuple[float, ...] | None:
-    sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
-    with contextlib.suppress(ValueError):
-        numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
-        if len(numbers) == count and all(in_range(side, -1e6, 1e6) for side in numbers):
-            return numbers
-    return None
 
 
 # ---- Splits and items ----------------------------------------------------------------------------
@@ -463,16 +442,3 @@ def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: i
 def _natural(name: str) -> tuple[bool, int, str]:
     """Sort whole numbers by value, before all other names."""
     return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
-
-
-def _ids(names: Sequence[str]) -> list[str]:
-    """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
-    taken, ids = set(FILES["reserved"]), []
-    for number, path in enumerate(names):
-        name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
-        unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"
-        while unique.lower() in taken:
-            unique += "x"
-        taken.add(unique.lower())
-        ids.append(unique)
-    return ids

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from memdriven.data.names import FILES, kind_of
+from memdriven.data.names import FILES, UNPACK, kind_of
 from memdriven.errors import DataError, explained, require
 
 MAX_PIXELS = 64_000_000
@@ -66,9 +66,11 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
             opened = Image.open(io.BytesIO(content), formats=formats)
         except UnidentifiedImageError:
             wanted = f"a picture in {name}, of a format that is read ({', '.join(FILES['decoders'])})"
-            kind = kind_of(name, content)
+            kind, fix = kind_of(name, content), "replace it or remove its entry"
             found = kind.what if kind else "none, or a damaged header" if content else "an empty file"
-            raise DataError(wanted, found, kind.fix if kind else "replace it or remove its entry") from None
+            if kind and kind.fix != UNPACK and "csv" not in kind.fix.lower():  # what one does with a table
+                fix = kind.fix
+            raise DataError(wanted, found, fix) from None
         wanted = f"an image of at most {max_pixels / 1e6:.0f} million pixels"
         found, fix = f"{name} with {opened.width} x {opened.height}", "shrink the image or remove its entry"
         require(opened.width * opened.height <= max_pixels, DataError, wanted, found, fix)
@@ -164,10 +166,15 @@ def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.I
 
 
 def _on_ground(image: Image.Image) -> Image.Image:
-    """Lay an RGBA picture on white, or on dark grey where white would hide it."""
+    """Lay an RGBA picture on white, or on dark grey where white would hide it.
+
+    A picture of which nothing would be seen is opaque: TGA and BMP may leave the fourth channel empty.
+    """
     pixels = np.asarray(image).astype(np.float32)  # (h, w, 4)
     alpha = pixels[..., 3] / 255
     seen = float(alpha.sum())
+    if not seen and np.ptp(pixels, axis=(0, 1)).any():
+        return image.convert("RGB")
     contrast = float((alpha * (255 - pixels[..., :3].min(2))).sum()) / max(seen, 1e-6)
     hidden = 0 < seen < 0.98 * alpha.size and contrast < 32
     ground = Image.new("RGBA", image.size, (64, 64, 64) if hidden else "white")

@@ -11,7 +11,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 FILES: dict[str, tuple[str, ...]] = {name: tuple(those) for name, those in _TABLE["files"].items()}
@@ -21,6 +21,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {name: tuple(those) for name, those in _TA
 FILE, TEXT = COLUMNS["file"], COLUMNS["text"]
 SPLITS: dict[str, str] = {word: split for split, words in _TABLE["splits"].items() for word in words}
 """The words for splits, in column `split` and as folder names -> the splits."""
+
+STAND_IN = "picture"
+"""The caption of a picture of which nothing is known; no word of anybody's that would be told as unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,14 @@ def split_of_folder(name: str) -> str | None:
     """Return the split that the first folder of a path is called after, if any."""
     first, slash, _ = name.partition("/")
     return SPLITS.get(first.lower()) if slash else None
+
+
+def caption_of_name(name: str) -> str:
+    """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
+    words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
+    letters = (re.sub(r"\d+", "", word).lower() for word in words)
+    no_words = ("", *SPLITS, "images", "img", "image", "data")
+    return " ".join(dict.fromkeys(word for word in letters if word not in no_words)) or STAND_IN
 
 
 def texts_elsewhere(pictures: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:

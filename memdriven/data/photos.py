@@ -27,8 +27,9 @@ from typing import Any
 import torch
 
 from memdriven.data.archive import Archive, open_archives
-from memdriven.data.prepared import Item, PreparedDataset, Told, assemble, read_caption, refuse_other_content
+from memdriven.data.prepared import Item, PreparedDataset, Told, assemble, refuse_other_content
 from memdriven.data.tables import plain_name
+from memdriven.data.vocabulary import read_caption
 from memdriven.errors import DataError, explained, require
 from memdriven.files import explain_disk_errors, sha256_file
 from memdriven.numbers import check_whole, counted, parse_json

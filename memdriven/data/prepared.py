@@ -39,8 +39,9 @@ from memdriven.data.images import (
     square_around,
     to_bytes,
 )
-from memdriven.data.names import is_empty
-from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
+from memdriven.data.names import FILES
+from memdriven.data.tables import all_faults
+from memdriven.data.vocabulary import clean
 from memdriven.errors import DataError, explained, require
 from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
 from memdriven.numbers import check_whole, counted, in_range, is_number, is_whole, parse_json, shown
@@ -97,6 +98,19 @@ class Item:
 def image_file(split: str, item_id: str) -> str:
     """Return where the image of an item lies in its data set's folder."""
     return f"images/{split}/{item_id}.webp"
+
+
+def item_ids(names: Sequence[str]) -> list[str]:
+    """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
+    taken, ids = set(FILES["reserved"]), []
+    for number, path in enumerate(names):
+        name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
+        unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"
+        while unique.lower() in taken:
+            unique += "x"
+        taken.add(unique.lower())
+        ids.append(unique)
+    return ids
 
 
 class PreparedDataset:
@@ -327,49 +341,6 @@ class Told(defaultdict[tuple[str, str], list[str]]):
         """Return a sentence of each, in the order in which they came up."""
         told = ((counted(len(those), noun), what, those) for (noun, what), those in self.items() if those)
         return [f"{number} {what}, e.g. {clean(those[0])}" for number, what, those in told]
-
-
-def read_caption(value: object, name: str, told: Told) -> str:
-    """Return a caption of the image `name` on one line; "" for one that cannot be used, which is told."""
-    text = " ".join(clean(value).split()) if isinstance(value, str) else ""
-    if is_empty(text):
-        fault = "empty" if isinstance(value, str) else "no text"
-    elif len(text) > MAX_CHARACTERS:
-        fault = f"longer than {MAX_CHARACTERS:,} characters"
-    elif not (words := tokenize(text)):
-        fault = "without a word"
-    elif len(words) > 4 and all(word.isdecimal() for word in words):
-        fault = "numbers alone, as of boxes"
-    else:
-        return text
-    told["caption", f"left out: {fault}"].append(name)
-    return ""
-
-
-def clean(text: str) -> str:
-    """Return a text without halves of characters, which no file can hold, and without control characters."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.encode("utf-8", "replace").decode())
-
-
-def all_faults(faults: Sequence[DataError], place: str) -> DataError:
-    """Return one error that names all faults of a source, twenty in full.
-
-    Of those that differ in their lines alone one is told in full, with the lines of twenty others.
-    """
-    if len(faults) == 1:
-        return faults[0]
-    alike: dict[str, list[DataError]] = defaultdict(list)
-    for fault in faults:
-        alike[re.sub(r"line \d+(, column \d+)?", "", f"{fault.wanted}: {fault.found}")].append(fault)
-    lines = [f"{len(faults)} faults:"]
-    for first, *others in list(alike.values())[:20]:
-        places = [fault.wanted.rpartition(", ")[2] for fault in others[:20]]
-        more = f" and {len(others) - 20} more" if len(others) > 20 else ""
-        likewise = f"; likewise {', '.join(places)}{more}" if others else ""
-        lines.append(f"{first.wanted}: {first.found}{likewise}")
-    lines += [f"and {len(alike) - 20} more"] if len(alike) > 20 else []
-    fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
-    return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
 
 
 def _scaled_box(

@@ -11,7 +11,8 @@ import itertools
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from memdriven.data.names import (
     split_of_name,
     with_endings,
 )
+from memdriven.data.vocabulary import clean
 from memdriven.errors import DataError, require
-from memdriven.numbers import json_value
+from memdriven.numbers import in_range, json_value, parse_json
 
 TABLES = tuple(
     name + ending for ending in (*FILES["separated"], ".json", ".txt") for name in ("metadata", "captions")
@@ -54,6 +56,27 @@ class Faults(list[DataError]):
             yield
         except DataError as error:
             self.append(error)
+
+
+def all_faults(faults: Sequence[DataError], place: str) -> DataError:
+    """Return one error that names all faults of a source, twenty in full.
+
+    Of those that differ in their lines alone one is told in full, with the lines of twenty others.
+    """
+    if len(faults) == 1:
+        return faults[0]
+    alike: dict[str, list[DataError]] = defaultdict(list)
+    for fault in faults:
+        alike[re.sub(r"line \d+(, column \d+)?", "", f"{fault.wanted}: {fault.found}")].append(fault)
+    lines = [f"{len(faults)} faults:"]
+    for first, *others in list(alike.values())[:20]:
+        places = [fault.wanted.rpartition(", ")[2] for fault in others[:20]]
+        more = f" and {len(others) - 20} more" if len(others) > 20 else ""
+        likewise = f"; likewise {', '.join(places)}{more}" if others else ""
+        lines.append(f"{first.wanted}: {first.found}{likewise}")
+    lines += [f"and {len(alike) - 20} more"] if len(alike) > 20 else []
+    fix = f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults"
+    return DataError(f"no faults in {place}", "\n  ".join(lines), fix)
 
 
 def decoded(content: bytes, place: Path) -> str:
@@ -90,6 +113,45 @@ def listed(value: Any) -> list[Any]:
     if isinstance(value, str) and _LIST.fullmatch(value.strip()):
         return [re.sub(r"\\(.)", r"\1", text[1:-1]) for text in re.findall(_QUOTED, value)]
     return [value]
+
+
+def first_of(row: Row, names: Sequence[str]) -> Any:
+    """Return what a row says in the first of some columns that it fills."""
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def split_of_word(value: Any) -> str | None:
+    """Return the split that a field says; None where it says none."""
+    return SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def class_of(value: Any) -> str | None:
+    """Return a class's name; whole numbers with a point are pandas', of a column with gaps."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    name = re.sub(r"^(\d+)\.0$", r"\1", str(value).strip())
+    return None if isinstance(value, float) and "." in name else clean(name).strip()[:200]
+
+
+def numbers_of(value: Any, count: int = 4) -> tuple[float, ...] | None:
+    """Return the numbers of a field, a list or a text; None where it has not so many, or odd ones."""
+    sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
+    with contextlib.suppress(ValueError):
+        numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
+        if len(numbers) == count and all(in_range(side, -1e6, 1e6) for side in numbers):
+            return numbers
+    return None
+
+
+def captions_of(text: str) -> list[str]:
+    """Return the captions in the JSON object that some tools write beside a picture."""
+    with contextlib.suppress(ValueError):
+        content = parse_json(text)
+        fields = content.items() if isinstance(content, dict) else ()
+        row = {column_name(key): value for key, value in fields if not is_empty(value)}
+        found = first_of(row, TEXT)
+        return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
+    return []
 
 
 def find_tables(files: Archive, place: Path) -> tuple[list[str], list[str]]:
@@ -133,7 +195,9 @@ def _first_row_has(files: Archive, name: str) -> tuple[bool, bool]:
     ):
         with contextlib.suppress(DataError):
             for _, row in itertools.islice(read_rows(files, name, Path(name), Faults()), 1):
-                file = next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
+                file = plain_name(
+                    next((row[column] for column in FILE if isinstance(row.get(column), str)), "")
+                )
                 picture = is_picture(file) or any(map(files.find, with_endings(file) if file else ()))
                 return picture, any(map(is_text, row))
     return False, False
@@ -144,7 +208,7 @@ def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterat
     text, base = decoded(files.read(table), place), table[: table.rfind("/") + 1]
 
     def is_file(name: str) -> bool:
-        return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+        return is_picture(name) and any(map(files.meant, (base + name, name, files.find(name) or name)))
 
     def fault(line: int, wanted: str, found: str, fix: str) -> None:
         faults.append(DataError(f"{wanted} in {place}" + f", line {line}" * (line > 0), found, fix))
@@ -241,7 +305,8 @@ def _rows_of(content: Any) -> list[Any]:
         names = {str(row.get("id")): row.get("file_name") for row in images}
         notes = [row for row in content["annotations"] if isinstance(row, dict)]
         captions = [{TEXT[0]: row["caption"]} if "caption" in row else {} for row in notes]
-        return [{FILE[0]: names.get(str(row.get("image_id"))), **c} for row, c in zip(notes, captions)]
+        ids = [row.get("image_id") for row in notes]
+        return [{FILE[0]: names.get(str(id_), id_), **c} for id_, c in zip(ids, captions)]
     named = [content[key] for key in content if column_name(key) in FILE]
     if any(isinstance(value, list | dict) for value in named):
         columns = {key: v for key, v in content.items() if isinstance(v, list | dict)}
@@ -249,9 +314,14 @@ def _rows_of(content: Any) -> list[Any]:
         return [dict(zip(columns, row, strict=True)) for row in itertools.zip_longest(*values)]
     if named or any(is_text(column_name(key)) for key in content):
         return [content]  # of one picture
-    lists = [v for v in content.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
+    lists = {
+        k: v for k, v in content.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
+    }
+    splits = {
+        k: {"split": k} if split_of_word(k) else {} for k in lists
+    }  # a list each, as `datasets` has them
     by_name = ({FILE[0]: k, **(v if isinstance(v, dict) else {TEXT[0]: v})} for k, v in content.items())
-    return list(itertools.chain.from_iterable(lists)) or list(by_name)
+    return [splits[k] | row for k, rows in lists.items() for row in rows] or list(by_name)
 
 
 # ---- Separated columns ---------------------------------------------------------------------------

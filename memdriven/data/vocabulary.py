@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import html
 import itertools
 import json
 import re
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from memdriven.data.names import STAND_IN, is_empty
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError, require
 from memdriven.numbers import counted
 
@@ -28,15 +30,12 @@ PADDING = 0
 MAX_CHARACTERS = 2000
 """A longer caption is refused, rather than cut to its first words in silence."""
 
-STAND_IN = "picture"
-"""The caption of a picture of which nothing is known; no word of anybody's that would be told as unknown."""
-
 NEAR_SYNONYMS: dict[str, list[str]] = json.loads(Path(__file__).with_name("synonyms.json").read_bytes())
 """Unknown word -> candidates, the nearest in meaning first."""
 COMMON_WORDS = frozenset(Path(__file__).with_name("common_words.txt").read_text("utf-8").split())
 """Everyday English: where a vocabulary lacks one of these it was meant all the same, and is no typo."""
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(
     "[\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e80-\u0edf"  # Thai, Lao
     "\u1000-\u102a\u103f\u1050-\u1055\u1780-\u17b3\u1950-\u19df\u1a00-\u1a54"  # Myanmar, Khmer, Tai
@@ -56,6 +55,7 @@ _NO_LETTERS = re.compile(
 def tokenize(text: str) -> list[str]:
     r"""Return a caption's lower-case `\w+` tokens [family], after Unicode NFKC normalisation.
 
+    But an underscore is no letter, as in the tags of booru sites (`long_hair`) and names of files [ours].
     Combining signs (vowels of Devanagari, points of Hebrew, accents without a letter of their own)
     belong to the letter before them, as do joiners. In scripts that put no space between words each
     letter, with its signs and what is stacked below it, is a token: Chinese, Japanese, Thai, Lao, Khmer,
@@ -75,11 +75,46 @@ _TOKEN = re.compile("(?:L[LMS]*|A[MS]*)(?:(?<=S)(?:L[LMS]*|A[MS]*))*")
 
 def _kind(character: str) -> str:
     """Return a letter's kind: Letter, letter that stands Alone, Mark, Stacking mark, or none."""
-    if character.isalnum() or character == "_":
+    if character.isalnum():
         return "A" if _UNSPACED.match(character) else "L"
     if character in _STACKERS:
         return "S"
     return "M" if character in _JOINERS or unicodedata.category(character)[0] == "M" else " "
+
+
+def read_caption(value: object, name: str, told: defaultdict[tuple[str, str], list[str]]) -> str:
+    """Return a caption of the image `name` on one line; "" for one that cannot be used, which is told."""
+    written = value if isinstance(value, str) else ""
+    meant = as_meant(written)
+    text = " ".join(clean(meant).split())
+    if is_empty(text):
+        fault = "empty" if isinstance(value, str) else "no text"
+    elif len(text) > MAX_CHARACTERS:
+        fault = f"longer than {MAX_CHARACTERS:,} characters"
+    elif not (words := tokenize(text)):
+        fault = "without a word"
+    elif len(words) > 4 and all(word.isdecimal() for word in words):
+        fault = "numbers alone, as of boxes"
+    else:
+        if meant != written:
+            told["caption", "mended, of which HTML or a wrong encoding had changed letters"].append(name)
+        return text
+    told["caption", f"left out: {fault}"].append(name)
+    return ""
+
+
+def as_meant(text: str) -> str:
+    """Return a text without HTML's names of letters (`&eacute;`), or UTF-8 that was read otherwise (`Ã©`)."""
+    text = html.unescape(text)
+    for encoding in ("cp1252", "latin-1"):
+        with contextlib.suppress(UnicodeError):  # what is right is no UTF-8 in them
+            text = text.encode(encoding).decode()
+    return text
+
+
+def clean(text: str) -> str:
+    """Return a text without halves of characters, which no file can hold, and without control characters."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.encode("utf-8", "replace").decode())
 
 
 @dataclass(frozen=True)

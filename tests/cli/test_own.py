@@ -90,36 +90,53 @@ def test_a_memory_is_read_with_nothing_but_the_package(
     assert "read by the package's VGG-16" in bank.summary()
 
 
-def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_path: Path) -> None:
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_too_few_pictures_are_told_what_else_can_be_done(
+    drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DataError, match="own-memory"):
         train_own(drawings, out=tmp_path / "out")
+    for number in range(4):
+        Image.new("RGB", (60, 40), (60 * number, 90, 20)).save(drawings / f"bird {number}.png")
+    monkeypatch.setattr(own.SqueezeNet, "load", stop)
+    dotted = drawings.rename(tmp_path / "drawings.2")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):  # eight are enough, though one of them is held out
+        train_own(dotted)
+    assert (tmp_path / "runs/drawings.2/data").is_dir()
     with pytest.raises(DataError, match="no such folder"):
         train_own(tmp_path / "none", out=tmp_path / "out")
     for minutes in (0.0, float("nan"), float("inf")):
         with pytest.raises(DataError, match=r"minutes: a number in 1\.\.100000"):
-            train_own(drawings, out=tmp_path / "out", minutes=minutes)
+            train_own(dotted, out=tmp_path / "out", minutes=minutes)
 
 
-def test_weights_that_a_later_step_lacks_are_told_before_the_first(drawings: Path, tmp_path: Path) -> None:
+def test_weights_that_a_later_step_lacks_are_told_before_the_first(
+    drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(16):
         Image.new("RGB", (60, 40), (16 * number, 90, 20)).save(drawings / f"bird {number}.png")
         (drawings / f"bird {number}.txt").write_text(f"a bird of colour {number}")
     with pytest.raises(CheckpointError, match="SqueezeNet"):
         train_own(drawings, out=tmp_path / "out", minutes=1, squeezenet=tmp_path / "none")
+    monkeypatch.setattr(own.SqueezeNet, "load", lambda *_: None)
+    with pytest.raises(CheckpointError, match="a checkpoint folder at"):
+        train_own(drawings, out=tmp_path / "out", minutes=1, start_from=tmp_path / "none")
     assert not (tmp_path / "out" / "features").exists()
 
 
 def test_a_run_of_other_pictures_or_minutes_is_not_gone_on_with(
     drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(own, "_tell_how_many", lambda count: None)
     monkeypatch.setattr(own.SqueezeNet, "load", stop)
-    for _ in range(2):
+    monkeypatch.chdir(tmp_path)
+    for folder in (drawings, Path(drawings.name)):  # the same one
         with pytest.raises(KeyboardInterrupt):
-            train_own(drawings, out=tmp_path / "run", minutes=20)
+            train_own(folder, out=tmp_path / "run", minutes=20)
     with pytest.raises(DataError, match="same pictures and minutes"):
         train_own(drawings, out=tmp_path / "run", minutes=30)
     picture = min(drawings.glob("*.png"))

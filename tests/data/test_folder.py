@@ -52,7 +52,8 @@ def test_captions_as_text_lists_and_several_rows(tmp_path: Path) -> None:
         "sub-b-c": ["one", "two"],
     }
     assert data.header["counts"] == {"train": 2}
-    assert data.header["notes"] == ["1 image without a caption left out, e.g. plain.png"]
+    left_out = "1 image without a caption left out, e.g. plain.png"
+    assert data.header["notes"] == [left_out, "1 column not read: extra"]
     assert all(data.load_image(item).size == (32, 32) for item in data.items)
     assert all(item.class_id is None for item in data.items)
     pixel = np.asarray(data.load_image(data.items[0]))[16, 16].astype(int)
@@ -126,8 +127,8 @@ FAULTS = [
     ([{"file_name": "../secret.png", "text": "x"}], "inside the folder"),
     ([{"file_name": "..\\secret.png", "text": "x"}], "inside the folder"),
     ([{"file_name": "/etc/passwd", "text": "x"}], "inside the folder"),
-    ([{"file_name": "C:/a.png", "text": "x"}], "inside the folder"),
-    ([{"file_name": "https://example.org/a.png", "text": "x"}], "inside the folder"),
+    ([{"file_name": "C:/b.png", "text": "x"}], "inside the folder"),
+    ([{"file_name": "https://example.org/b.png", "text": "x"}], "inside the folder"),
     ([{"file_name": "a\0.png", "text": "x"}], "no such file"),
     ([{"file_name": "link.png", "text": "x"}], "lead out of the folder"),
     ([{"file_name": "gone.png", "text": "x"}], "no such file"),
@@ -307,6 +308,13 @@ TABLES = {
     ),
     "JSON beside the picture": ("a.json", '{"seed": 1, "caption": "a red bird, small"}'),
     "another ending of the picture": ("metadata.csv", "file_name;text\na.jpg;a red bird, small\n"),
+    "HTML's names of letters": ("metadata.csv", "file_name|text\na&#46;png|a red&nbsp;bird&#44; small\n"),
+    "UTF-8 read as Windows' letters": ("a.txt", "a red\u00c2\u00a0bird, small"),
+    "and as those of Latin-1": ("a.txt", "a red\u00e2\x80\x89bird, small"),
+    "an address": ("metadata.csv", "image;text\nhttps://x.example/p/a.png?w=3;a red bird, small\n"),
+    "a path of Windows": ("data.csv", "filepath;title\nC:\\Users\\me\\a.png;a red bird, small\n"),
+    "a path of elsewhere": ("data.csv", "filepath;title\n/content/drive/set/a.png;a red bird, small\n"),
+    "an index of pandas": ("data.csv", "Unnamed: 0;image;caption\n0;a.png;a red bird, small\n"),
     "a name in single quotes": ("metadata.csv", "file_name;text\n'a.png';a red bird, small\n"),
     "wide letters": ("metadata.csv", "file_name;text\n\uff41.png;a red bird, small\n"),
     "a backslash and a dot": ("metadata.csv", 'file_name,text\n.\\A.PNG,"a red bird, small"\n'),
@@ -392,8 +400,15 @@ def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert _prepare(source, tmp_path / "out").items[0].captions == ("a red bird",)
     content["annotations"].append({"image_id": 7, "caption": "of another"})
     (place / "captions_val2017.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"file_name and text .*line 2; found: nothing as the file's name"):
+    with pytest.raises(DataError, match=r"the image 7 of .*line 2; found: no such file"):
         _prepare(source, tmp_path / "out")
+
+
+def test_lists_called_after_splits_are_splits(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png"])
+    rows = {"train": [{"image": "a.png", "text": "red"}], "test": [{"image": "b.png", "text": "blue"}]}
+    (source / "data.json").write_text(json.dumps(rows))
+    assert [item.split for item in _prepare(source, tmp_path / "out").items] == ["train", "test"]
 
 
 @pytest.mark.parametrize("empty", ["nan", "NULL", "<NA>", "\\N", "#N/A"])
@@ -418,12 +433,14 @@ def test_what_is_read_otherwise_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40), "red").save(source / "d.gif", save_all=True, append_images=others)
     (source / "e.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     rows = [{"file_name": name, "text": "a bird"} for name in ("a.png", "b.png", "c.png", "d.gif")]
-    _jsonl(source / "metadata.jsonl", [{**rows[0], "prompt": "another", "class": 2.0}, *rows[1:]])
+    first = {**rows[0], "prompt": "another", "class": 2.0, "is_train": 1, "score": 0.5}
+    _jsonl(source / "metadata.jsonl", [first, *rows[1:]])
     data = _prepare(source, tmp_path / "out", test_fraction=0.0)
     assert data.classes == ["2"]
     assert data.header["notes"] == [
         "1 row whose caption is read in the column text (not in prompt), e.g. a.png",
         "1 image of a format that is not read left out (save as JPEG or PNG), e.g. e.HEIC",
+        "2 columns not read: is_train, score",
         "1 image of several frames, of which the first is read, e.g. d.gif",
         "1 image cropped to less than half, their middle (--fit pad keeps the whole), e.g. b.png",
         "1 image enlarged to more than twice their size, e.g. c.png",
@@ -530,7 +547,7 @@ def test_what_is_wrong_with_all_rows_is_said_once(tmp_path: Path) -> None:
 LISTS = {
     "images that are none": (
         '{"images": 3, "annotations": [{"image_id": 1, "caption": "x"}]}',
-        "file_name and text",
+        r"the image 1 of .*metadata\.json",
     ),
     "columns of unequal length": ('{"image": ["a.png"], "text": ["x", "y"]}', "file_name and text.*line 2"),
     "no column of captions": ('{"image": ["a.png"], "text": null}', "1 row without a caption"),
@@ -641,6 +658,30 @@ def test_names_that_count_from_another_folder_are_found_and_told(tmp_path: Path)
     assert data.header["notes"] == [
         "1 image found elsewhere than the table says, e.g. train/train/a.png at train/a.png"
     ]
+
+
+def test_whole_paths_are_of_one_picture_each(tmp_path: Path) -> None:
+    """`/data/b/1.png` is not a.png's folder's `1.png`, where only the ends of paths say so."""
+    source = _source(tmp_path / "src", ["images/1.png", "2.png", "7.png"])
+    rows = [f"{source.resolve()}/images/1.png,red", "/data/a/2.png,blue", "/data/b/2.png,green"]
+    (source / "metadata.csv").write_text("\n".join(["file_name,text", *rows]))
+    with pytest.raises(DataError, match=r"the image /data/b/2\.png of .*line 4; found: no such file"):
+        _prepare(source, tmp_path / "out")
+    data = _prepare(source, tmp_path / "out", skip_faults=True, test_fraction=0.0)
+    assert [(item.id, *item.captions) for item in data.items] == [("images-1", "red"), ("2", "blue")]
+    _jsonl(source / "metadata.jsonl", [{"image_id": 7, "text": "grey"}])
+    (source / "metadata.csv").unlink()
+    assert _prepare(source, tmp_path / "out").items[0].id == "7"
+
+
+def test_tables_without_a_header_are_known_by_pictures_in_another_folder(tmp_path: Path) -> None:
+    """As Flickr8k comes: two tables, of captions and of their lemmas, beside the folder of pictures."""
+    source = _source(tmp_path / "src", ["Flicker8k_Dataset/a.png"])
+    (source / "Flickr8k.token.txt").write_text("a.png#0\ta red bird\n")
+    assert _prepare(source, tmp_path / "out").items[0].captions == ("a red bird",)
+    (source / "Flickr8k.lemma.token.txt").write_text("a.png#0\ta red bird be\n")
+    with pytest.raises(DataError, match="one table of captions"):
+        _prepare(source, tmp_path / "out")
 
 
 def test_pictures_may_be_described_by_their_names(tmp_path: Path) -> None:

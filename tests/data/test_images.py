@@ -260,6 +260,8 @@ def test_what_is_no_picture_is_named_by_its_beginning_or_its_ending() -> None:
         ("a.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         ("a.jpg", b"\xff\x0a" + bytes(40), "JPEG XL"),
         ("a.png", b"\n<!DOCTYPE html><html>404</html>", "web page"),
+        ("a.jpg", b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "download the file"),
+        ("a.jpg", b"\x1f\x8b\x08", "what to do: replace it"),
         ("a.png", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("a.svg", b'<?xml version="1.0"?>\n<svg/>', "SVG"),
         ("a.png", b'<?xml version="1.0"?>\n<!-- by hand -->\n<!DOCTYPE svg PUBLIC "">\n<svg/>', "SVG"),
@@ -285,6 +287,15 @@ def test_a_white_drawing_lies_on_a_ground_where_it_shows() -> None:
 def test_transparent_parts_are_white() -> None:
     clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
     assert decode_image(_bytes(clear, "PNG"), "x").getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("form", ["TGA", "PNG", "TIFF"])
+def test_a_fourth_channel_that_hides_everything_hides_nothing(form: str) -> None:
+    """As programs that know of no transparency leave it in a TGA."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    empty = picture.copy()
+    empty.putalpha(0)
+    assert np.array_equal(decode_image(_bytes(empty, form), "x.tga"), picture)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memdriven.data.folder import caption_of_name
+from memdriven.data.names import caption_of_name
 from memdriven.data.vocabulary import (
     NEAR_SYNONYMS,
     SLIPS,
@@ -61,6 +61,7 @@ def test_tokens_are_lower_case_words_without_punctuation() -> None:
     words = ["a", "red", "breasted", "bird", "it", "s", "3cm"]
     assert tokenize("A RED-breasted bird, it's 3cm!") == words
     assert tokenize("ｒｅｄ ﬁnch") == ["red", "finch"]  # full width, ligature
+    assert tokenize("long_hair, été_bleu, _") == ["long", "hair", "été", "bleu"]  # tags
 
 
 OTHER_SCRIPTS = {
@@ -102,7 +103,7 @@ def test_shipped_vocabularies_and_latin_captions_are_split_as_ever() -> None:
     letters = "abcdeéèñüßøçœ0_ '-–—,.!“”’ \t\nÀÉŽŁ"
     for _ in range(300):
         text = "".join(rng.choices(letters, k=30))
-        assert tokenize(text) == re.findall(r"\w+", unicodedata.normalize("NFKC", text).lower())
+        assert tokenize(text) == re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).lower())
 
 
 def test_the_most_frequent_words_come_first_and_ties_go_by_alphabet() -> None:
