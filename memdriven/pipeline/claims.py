@@ -101,16 +101,22 @@ class Named:
     """What a caption's words name, in their order."""
 
     things: tuple[tuple[Pair, ...], ...] = ()
-    """What a reader would count: a red head is one thing, of the attributes head and crown."""
+    """What a reader would count: a red head is one thing, of the attributes head and crown, and a red bird is
+    one of all its parts that are not named otherwise."""
     denied: tuple[Pair, ...] = ()
     """What it says is not so; the value is empty where the thing itself is denied."""
     covered: tuple[Pair, ...] = ()
-    """Parts in the colour that it names of the whole bird: a red bird's wing, which no word names, is red."""
+    """Of a whole bird's colour the parts beside back and breast: a red bird's wing, which no word names."""
+
+    @property
+    def asked(self) -> tuple[Pair, ...]:
+        """All things, attribute by attribute."""
+        return tuple(pair for thing in self.things for pair in thing)
 
     @property
     def claims(self) -> tuple[Pair, ...]:
-        """All that is named, attribute by attribute."""
-        return tuple(pair for thing in self.things for pair in thing)
+        """Those attributes that words name by themselves."""
+        return tuple(pair for pair in self.asked if pair not in self.covered)
 
 
 def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequence[UnknownWord] = ()) -> Named:
@@ -137,18 +143,22 @@ def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequenc
         if value in known or (no and not value and known):
             (denied if no else claims if pair[0] == attribute else of_the_whole).setdefault(pair, noun)
     # A red bird with a yellow breast is red but for the breast.
-    parts = {attribute for attribute, _ in claims}
-    claims |= {pair: noun for pair, noun in of_the_whole.items() if pair[0] not in parts}
+    parts, hosts = {attribute for attribute, _ in claims}, Counter(attribute for attribute, _ in of_the_whole)
+    whole = {
+        (part, value): noun
+        for (host, value), noun in of_the_whole.items()
+        for part in (host, *COVERED[host])
+        if hosts[host] == 1 and part not in parts and value in values.get(part, ())
+    }
+    claims |= whole
     # Of two colours for one part, neither is what the caption names.
     times = Counter(attribute for attribute, _ in claims)
     things = defaultdict[tuple[str, str], list[Pair]](list)
     for pair, noun in claims.items():
         if times[pair[0]] == 1:
             things[noun, pair[1]].append(pair)
-    hosts = Counter(attribute for attribute, _ in of_the_whole)
-    covered = [(part, value) for host, value in of_the_whole if hosts[host] == 1 for part in COVERED[host]]
-    covered = [pair for pair in covered if pair[0] not in parts and pair[1] in values.get(pair[0], ())]
-    return Named(tuple(map(tuple, things.values())), tuple(denied), tuple(covered))
+    covered = tuple(pair for pair in whole if pair[0] not in COVERED)
+    return Named(tuple(map(tuple, things.values())), tuple(denied), covered)
 
 
 DENYING = frozenset(word for word, letter in LETTERS.items() if letter == "D")
@@ -243,6 +253,9 @@ def _setting(words: Sequence[str]) -> Iterator[tuple[str, str, str, bool]]:
 
 IMPLIED = 0.5
 """Probability above which the reader of captions expects a value that no word names."""
+SEEN, NOT_SEEN = 0.6, 0.1
+"""Probabilities from which, and up to which, the reader of pictures is right nine times in ten, by the judge;
+in between it cannot tell, as often where a reference is no render, but a photograph of one's own."""
 
 Said = Literal["named", "implied", "denied"]
 
@@ -264,7 +277,12 @@ class Claim:
     @property
     def holds(self) -> bool:
         """Whether the picture shows what the words name; what is implied or denied is never counted."""
-        return self.said == "named" and self.wanted == self.seen
+        return self.said == "named" and self.probability >= SEEN
+
+    @property
+    def unclear(self) -> bool:
+        """Whether the reader of pictures cannot tell."""
+        return NOT_SEEN < self.probability < SEEN
 
 
 def by_thing(named: Named, claims: Sequence[Claim]) -> list[list[Claim]]:
@@ -282,9 +300,9 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
     attributes, pixels = checkpoint.attributes, checkpoint.damsm.pixels
     if attributes is None or not isinstance(pixels, CompactBackbone):
         return ()
-    said: list[tuple[Pair, Said]] = [(pair, "named") for pair in named.claims]
+    said: list[tuple[Pair, Said]] = [(pair, "named") for pair in named.asked]
     if attributes.reader is not None:
-        settled = {attribute for attribute, _ in (*named.claims, *named.denied)}
+        settled = {attribute for attribute, _ in (*named.asked, *named.denied)}
         expected = attributes.reader.attribute_probs(text)[0]
         for (attribute, values), row in zip(attributes.values.items(), expected, strict=True):
             share, value = row[: len(values)].max(dim=0)
@@ -338,8 +356,8 @@ def told(text: TextFeatures, named: Named, values: Mapping[str, Sequence[str]]) 
 
 
 def _wanted(named: Named, values: Mapping[str, Sequence[str]]) -> Tensor:
-    """Return 1 for what is named, and what a whole bird's colour is meant of (attributes, most values)."""
+    """Return 1 for what is named (attributes, most values)."""
     wanted = torch.zeros(len(values), max(map(len, values.values())))
-    for attribute, value in (*named.claims, *named.covered):
+    for attribute, value in named.asked:
         wanted[list(values).index(attribute), values[attribute].index(value)] = 1.0
     return wanted

@@ -46,11 +46,14 @@ def picture_panel(output: PipelineOutput, tried: Sequence[Tried] = (), *, fresh:
     if output.complete:
         src = html.data_uri(output.png(), "image/png")
         tried = tried or output.prepared.tried
+        bank, used = state.pipeline().bank, output.retrieval.ids
+        strange = not all(name in bank and bank.items[bank.index_of(name)].attributes for name in used)
+        said = claims_list(output.claims[0], output.retrieval.named, recipe, bool(tried), strange)
         # Each of the gallery has the recipe of its picture, so that all can be saved at their full size.
         alone = (replace(recipe, references=(Reference(each.neighbour.id),), k=1) for each in tried)
         values = {
             "gallery": [(each, one.to_json()) for each, one in zip(tried, alone, strict=True)],
-            "claims": claims_list(output.claims[0], output.retrieval.named, recipe),
+            "claims": said,
             "larger": [(times, times * output.images[0].width) for times in LARGER],
             "timing": part("times", output.timings),
             "written": recipe.to_json(indent=1),
@@ -59,10 +62,14 @@ def picture_panel(output: PipelineOutput, tried: Sequence[Tried] = (), *, fresh:
     return html.render("picture", src=src, stages=shown, **of, **values)
 
 
-def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
-    """Return what the words name, each seen in the picture or not; nothing where nothing is named.
+def claims_list(
+    claims: Sequence[Claim], named: Named, recipe: Recipe, picked: bool = False, strange: bool = False
+) -> str:
+    """Return what the words name, each seen in the picture, not seen, or unclear; "" if nothing is named.
 
-    Without a memory nothing is ticked: a blob of the right colours would have all that it was asked for.
+    The reader that judges here may have `picked` the references, or they may be `strange` to it: no record
+    tells what they show. Without a memory nothing is ticked: a blob of the right colours would have all that
+    it was asked for.
     """
     things, denied = by_thing(named, claims), list[str]()
     if any(claim.said == "denied" for claim in claims):
@@ -72,7 +79,7 @@ def claims_list(claims: Sequence[Claim], named: Named, recipe: Recipe) -> str:
     if not (things or denied):
         return ""
     held = sum(all(claim.holds for claim in thing) for thing in things)
-    return part("claims", things, held, by_memory, denied, implied, state.subject())
+    return part("claims", things, held, by_memory, picked, strange, denied, implied, state.subject())
 
 
 # ---- The tab -------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import Attributes
+from memdriven.memory.features import encode_v
 from memdriven.pipeline.claims import Claim, Named, claims, denials, named_by, several, told
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Recipe, Request
+from memdriven.pipeline.request import Recipe, Request, UserImage
 from memdriven.ui import state
 from memdriven.ui.picture import claims_list, picture_panel
 from tests.conftest import known_readers
@@ -75,25 +76,57 @@ def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading:
 
 def test_the_list_says_what_is_seen_instead() -> None:
     found = [
-        Claim(attribute="wing_bars", wanted="white", seen="none", probability=0.2),
+        Claim(attribute="wing_bars", wanted="white", seen="none", probability=0.1),
         Claim(attribute="crest", wanted="none", seen="none", probability=0.914),
         Claim(attribute="body_plan", wanted="<b>", seen="owl", probability=0.0),
-        *(Claim(attribute=part, wanted="red", seen="red", probability=0.5) for part in ("crown", "head")),
-        Claim(attribute="back", wanted="red", seen="red", probability=0.5),
-        Claim(attribute="breast", wanted="red", seen="blue", probability=0.25),
+        *(Claim(attribute=part, wanted="red", seen="red", probability=0.6) for part in ("crown", "head")),
+        *(Claim(attribute=part, wanted="red", seen="red", probability=0.7) for part in ("back", "belly")),
+        Claim(attribute="wing", wanted="red", seen="red", probability=0.59),
+        Claim(attribute="breast", wanted="red", seen="blue", probability=0.05),
+        Claim(attribute="legs", wanted="pink", seen="red", probability=0.11),
     ]
     pairs = [(each.attribute, each.wanted) for each in found]
-    named = Named((*((pair,) for pair in pairs[:3]), tuple(pairs[3:5]), tuple(pairs[5:])))
-    made = claims_list(found, named, Recipe(caption="a bird", strategy="all", k=1, seeds=(0,)))
-    assert "wing bars: white <i>" + "there is none" + "</i>" in made
+    named = Named((*((pair,) for pair in pairs[:3]), tuple(pairs[3:5]), tuple(pairs[5:9]), (pairs[9],)))
+    recipe = Recipe(caption="a bird", strategy="all", k=1, seeds=(0,))
+    made = claims_list(found, named, recipe)
+    assert "wing bars: white <i>there is none</i>" in made
     assert "crest: no</li>" in made
     assert 'title="probability 91 %"' in made
     assert "kind: &lt;b&gt;" in made
     assert "looks owl" in made
     assert "head: red</li>" in made
-    assert "plumage: red <i>breast looks blue</i>" in made, "all of a thing must be seen"
-    assert "From your words, visible: 2 of 5" in made
-    assert made.count("<li") == 5, "what is counted is what is listed"
+    assert "plumage: red <i>breast looks blue, wing unclear</i>" in made, "all of a thing must be seen"
+    assert 'aria-label="unclear">?</span>legs: pink <i>unclear</i>' in made, "a guess is no answer"
+    assert "From your words, visible: 2 of 6" in made
+    assert made.count("<li") == 6, "what is counted is what is listed"
+    assert "also picked the reference" not in made
+    assert "whatever is there" not in made
+    assert "also picked the reference: a hint" in claims_list(found, named, recipe, picked=True)
+    assert "looks where those have these parts, whatever" in claims_list(found, named, recipe, strange=True)
+
+
+def test_a_whole_birds_colour_is_looked_for_on_all_parts_that_it_is_meant_of() -> None:
+    of_the_head, of_the_bird = named_by("a red bird with a blue head", VALUES).things
+    assert dict(of_the_head) == dict.fromkeys(("crown", "head"), "blue")
+    parts = ("back", "wing", "tail", "breast", "throat", "belly")
+    assert dict(of_the_bird) == dict.fromkeys(parts, "red")
+
+
+def test_it_is_told_where_nothing_is_known_of_a_reference(
+    pipe: MemoryDrivenPipeline, reading: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [dataclasses.replace(each, attributes={"crown": "red"}) for each in pipe.bank.items]
+    monkeypatch.setattr(pipe.bank, "items", known)
+    told, v = "whatever is there", pipe.bank.v(4)
+    own = UserImage(
+        id="own:abc",
+        image=pipe.bank.thumbnail(4),
+        caption="mine",
+        features=encode_v(v.numpy()),
+        shape=v.shape,
+    )
+    assert told in picture_panel(pipe(CAPTION, seed=1, neighbours=["bird-01", "own:abc"], images=[own]))
+    assert told not in picture_panel(pipe(CAPTION, seed=1, neighbours=["bird-01"], images=[own]))
 
 
 @pytest.mark.parametrize("off", [{"memory": 0.0}, {"strategy": "none"}])
