@@ -253,8 +253,9 @@ class _Source:
                     found = f"{before!r} and, in {place}, {value!r}"
                     require(before in (None, value), DataError, wanted, found, "make them agree")
                     setattr(picture, key, value)
-        sides = first_of(row, COLUMNS["size"]) or [row.get("width"), row.get("height")]
-        picture.size = picture.size or numbers_of(sides, 2)
+        sides = numbers_of(first_of(row, COLUMNS["size"]) or [row.get("width"), row.get("height")], 2)
+        if sides and min(sides) > 0:
+            picture.size = picture.size or sides
 
     def _locate(self, base: str, name: str, place: str) -> str:
         """Return the picture that a row of a table in the folder `base` means."""

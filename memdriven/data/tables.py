@@ -105,7 +105,7 @@ def is_text(column: str) -> bool:
 
 def plain_name(name: str) -> str:
     """Return a file's name as a row gives it without its number (`a.png#0`), with forward slashes."""
-    return re.sub(r"#\d+$", "", name.strip()).replace("\\", "/")
+    return re.sub(r"(\.\w+)#\d+$", r"\1", name.strip()).replace("\\", "/")
 
 
 def listed(value: Any) -> list[Any]:

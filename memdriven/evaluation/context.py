@@ -172,8 +172,14 @@ class Context:
 
     def request(self, prompt: Prompt, seed: int, **fields: Any) -> Request:
         """Return what is asked for a caption; its own image is left out where the memory holds it."""
-        own = (prompt.item.id,) if prompt.item.id in self.bank else ()
+        own = (prompt.item.id,) if self.is_remembered(prompt.item.id) else ()
         return Request(caption=prompt.caption, seeds=(seed,), exclude=own, **fields)
+
+    def is_remembered(self, item_id: str) -> bool:
+        """Whether an id names the same image in data set and memory, where it has the same captions."""
+        if item_id not in self.items or item_id not in self.bank:
+            return False
+        return {*self.bank.items[self.bank.index_of(item_id)].captions} <= {*self.items[item_id].captions}
 
     def encode(self, captions: Sequence[str]) -> TextFeatures:
         """Return captions as the generator reads them."""
@@ -212,7 +218,7 @@ class Context:
     @cached_property
     def remembers_others(self) -> bool:
         """Whether the memory holds images that the data set lacks: then its thumbnails stand for all."""
-        return not self.items.keys() >= set(self.bank.ids)
+        return not all(map(self.is_remembered, self.bank.ids))
 
     def remembered(self, item_id: str, side: int) -> Tensor:
         """Return an image of the memory, uint8 (3, side, side)."""
@@ -229,6 +235,17 @@ class Context:
     def training_images(self) -> Tensor:
         """All images of the training split."""
         return load_images(self.dataset, self.dataset.split("train"), self.size)
+
+    @cached_property
+    def other_split(self) -> str:
+        """A split beside the evaluated one, whose images show how near real ones are; "" where none is."""
+        others = {*self.dataset.header["counts"]} - {self.split}
+        return next((split for split in ("train", "test", "validation") if split in others), "")
+
+    @cached_property
+    def other_images(self) -> Tensor:
+        """All images of `other_split`."""
+        return load_images(self.dataset, self.dataset.split(self.other_split), self.size)
 
 
 @lru_cache(maxsize=8)

@@ -300,12 +300,14 @@ SPACES: dict[str, Callable[[Context], Extractor]] = {
 def measure_distance(metric: str, context: Context, row: Row) -> list[Measurement]:
     """Frechet or kernel distance (x 1000) of a row to the split's images, by its name in `SPACES`.
 
-    For `real` the row is so many of the training split's images, evenly spread, as the reference is the
-    split's own.
+    For `real` the row is so many images of another split, evenly spread, as the reference is the split's
+    own; nothing is returned where there is no other.
     """
     space, images, source = SPACES[metric](context), row.images, f"{context.size} px images"
     if row.name == REAL:
-        images, source = context.training_images, "training images"
+        if not context.other_split:
+            return []
+        images, source = context.other_images, f"{context.other_split} images"
         images = images[torch.linspace(0, len(images) - 1, min(len(row.images), len(images))).round().long()]
     real, fake = space(context.reference_images), space(images)
     tested = counted(len(real), f"{context.split} image")
@@ -356,7 +358,8 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     outputs = [space(row.images), torch.cat(mirrored)]
     drew_on, views, ways = None, None, "as made or mirrored"
     if row.drew_on is not None:
-        place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
+        training_items = enumerate(context.dataset.split("train"))
+        place = {item.id: i for i, item in training_items if context.is_remembered(item.id)}
         drew_on = torch.tensor([place.get(each or "", -1) for each in row.drew_on])
         if row.seeds is not None and generator.config.zoom:
             views = space(viewed_references(generator, context.training_images, drew_on, row.seeds))

@@ -114,7 +114,8 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
                 with contextlib.suppress(ValueError):
                     parse_json(content[end:])
                     end, lines = len(content), ["\n", *lines]
-                stream.truncate(end)
+                if end < len(content):  # else another process may have written meanwhile
+                    stream.truncate(end)
                 stream.write("".join(lines).encode())
 
 

@@ -71,7 +71,7 @@ def evaluate(
     diversity_seed diversity_z background_entropy. What lacks its weights is left out and said so. A run
     that was stopped goes on where it was.
 
-    Controls: the images themselves that are retrieved or real (for distances real ones are of the other
+    Controls: the images themselves that are retrieved or real (for distances real ones are of another
     split); random memory, none, each caption's own image as memory (oracle); best-of-8, the model with the
     one of eight references whose picture fits the words best; retrieved-best-of-8, of eight retrieved images
     the one that fits best by the same reader; rival, a GAN without a memory, where one lies beside the
@@ -171,9 +171,11 @@ class Evaluation:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
         context = self._context
         images = [row.images] if len(row.images) else []  # all pictures that enter the number
-        if metric == "copy_check" or (metric in distances.SPACES and row.name == REAL):
+        if metric == "copy_check":
             images.append(context.training_images)
         if metric in distances.SPACES:
+            if row.name == REAL and context.other_split:
+                images.append(context.other_images)
             images.append(context.reference_images)
         same = {"measure": metric, "row": row.name, "judge": self._judge if metric in JUDGED else ""}
         same["pictures"] = "+".join(map(pixels_hash, images))

@@ -957,7 +957,7 @@ def test_a_box_counts_in_the_picture_whose_size_its_row_gives(tmp_path: Path) ->
     """CUB's tables keep the boxes of the photographs when these have been made smaller, or cut."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("same.png", "smaller.png", "cut.png"):
+    for name in ("same.png", "smaller.png", "cut.png", "no size#1.png"):
         Image.new("RGB", (50, 40), "red").save(source / name)
     box = {"bbox": [100, 20, 60, 40], "text": "a bird"}
     _jsonl(
@@ -966,11 +966,12 @@ def test_a_box_counts_in_the_picture_whose_size_its_row_gives(tmp_path: Path) ->
             {**box, "file_name": "same.png", "bbox": [10, 2, 6, 4], "size": [50, 40]},
             {**box, "file_name": "smaller.png", "width": 500, "height": 401},
             {**box, "file_name": "cut.png", "size": "500,335"},
+            {**box, "file_name": "no size#1", "bbox": [10, 2, 6, 4], "width": 0, "height": -1},
         ],
     )
     data = _prepare(source, tmp_path / "out")
     boxes = {item.id: item.box for item in data.items}
-    assert boxes["same"] == (10, 2, 6, 4)
+    assert boxes["same"] == boxes["no-size-1"] == (10, 2, 6, 4)
     assert boxes["smaller"] == pytest.approx((10, 2, 6, 4))
     assert boxes["cut"] is None
     left = (

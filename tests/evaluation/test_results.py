@@ -11,6 +11,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Result, append_results, format_table, git_commit, read_results
 from memdriven.memory.bank import HEADER
+from memdriven.numbers import parse_json
 
 
 def result(row: str = "model", metric: str = "fid_vgg", value: float = 1.5) -> Result:
@@ -110,6 +111,24 @@ def test_a_line_after_a_cut_one_starts_afresh(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-30])
     append_results(path, [result("real")])
     assert [r.row for r in read_results(path)] == ["model", "real"]
+
+
+def test_a_line_that_another_process_appends_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.jsonl"
+    append_results(path, [result()])
+    line, plain = path.read_text(), parse_json
+
+    def interrupted(text: str | bytes) -> object:
+        with path.open("a") as other:
+            other.write(line)
+        return plain(text)
+
+    monkeypatch.setattr("memdriven.evaluation.results.parse_json", interrupted)
+    append_results(path, [result("real")])
+    monkeypatch.undo()
+    assert [each.row for each in read_results(path)] == ["model", "model", "real"]
 
 
 def test_table_has_a_row_each_and_the_newest_number() -> None:

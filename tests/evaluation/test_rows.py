@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint, load_rival
+from memdriven.data.images import to_bytes
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.weights import write_weights
 from memdriven.errors import EvaluationError
@@ -64,6 +66,25 @@ def test_references_are_the_pipelines_without_the_captions_own_image(
         assert row.drew_on[i] == wanted != prompt.item.id
         original = np.asarray(data.load_image(context.items[wanted]).resize((context.size,) * 2))
         assert np.abs(row.images[i].numpy() - original.transpose(2, 0, 1).astype(int)).mean() < 3
+
+
+def test_equal_ids_of_another_data_set_are_other_images(
+    checkpoint: Path, squares: Path, tmp_path: Path
+) -> None:
+    """Every camera and every tool begins with 0001.png."""
+    data = PreparedDataset.open(squares)
+    items = [replace(item, captions=[f"another {item.id}"], caption_attributes=()) for item in data.items]
+    other = PreparedDataset(squares, {**data.header, "name": "other"}, items)
+    context = material(checkpoint, squares, tmp_path)
+    context = Context(
+        pipe=context.pipe, dataset=other, prompts=choose_prompts(other, "train", 1), folder=tmp_path
+    )
+    assert context.remembers_others
+    own = context.prompts[0].item.id
+    assert own in context.bank
+    assert not context.request(context.prompts[0], 0).exclude
+    shown = context.remembered(own, 96)
+    assert torch.equal(shown, to_bytes(context.bank.thumbnail(context.bank.index_of(own))))
 
 
 def test_the_rows_memories_are_the_pipelines_choice(

@@ -121,6 +121,20 @@ def test_numbers_are_taken_over_by_pixels_and_said_to_be(
     assert "taken over" in other.summary(), "the model's own pictures are the same"
 
 
+def test_real_images_are_never_compared_with_themselves(
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
+) -> None:
+    options = {"metrics": ("fd_squeezenet",), "controls": ("real",), "split": "train"}
+    found = run(checkpoint, squares, tmp_path / "out", files, **options)
+    assert values(found, "fd_squeezenet")["real"] > 0
+    assert "test images against" in found.results[1].protocol
+    data = PreparedDataset.open(shutil.copytree(squares, tmp_path / "squares"))
+    header = {key: value for key, value in data.header.items() if key not in ("schema", "counts")}
+    write_prepared(data.path, data.split("train"), **header)
+    found = run(checkpoint, data.path, tmp_path / "alone", files, **options)
+    assert values(found, "fd_squeezenet").keys() == {"model"}
+
+
 def test_what_is_told_of_a_data_set_is_told_of_its_numbers(
     checkpoint: Path, squares: Path, tmp_path: Path
 ) -> None:
