@@ -1,9 +1,8 @@
 """Nearest keys by cosine where there are too many to compare with all: Annoy's trees, and Milvus."""
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import torch
@@ -63,7 +62,7 @@ class AnnoyIndex:
                 self.trees.add_item(row, key)
             self.trees.build(TREES, n_jobs=1)  # one thread: equal keys give equal trees
             self.tune(keys, min(10, len(keys)))
-            with contextlib.suppress(DataError):  # a folder that refuses writing: planted again next time
+            with suppress(DataError):  # a folder that refuses writing: planted again next time
                 with atomic_file(path) as scratch:
                     self.trees.save(str(scratch))
                 facts = {"schema": SCHEMA, "sha256": sha256_file(path)}
@@ -169,16 +168,11 @@ def open_index(kind: str, keys: Tensor, name: str, folder: Path) -> AnnoyIndex |
     return AnnoyIndex(keys, folder / f"{name}.annoy")
 
 
-@contextlib.contextmanager
-def _milvus_errors(where: str) -> Iterator[None]:
+def _milvus_errors(where: str) -> AbstractContextManager[None]:
     from pymilvus.exceptions import MilvusException
 
-    try:
-        yield
-    except MilvusException as error:
-        fix = (
-            f"start the server that {MILVUS_VARIABLE} names; without one, end other processes that use "
-            "this memory's index, or delete its folder: it is made again"
-        )
-        wanted = f"Milvus with the memory's keys at {where}"
-        raise RetrievalError(wanted, f"{error.message}"[:200], fix) from error
+    fix = (
+        f"start the server that {MILVUS_VARIABLE} names; without one, end other processes that use "
+        "this memory's index, or delete its folder: it is made again"
+    )
+    return explained(RetrievalError, f"Milvus with the memory's keys at {where}", fix, MilvusException)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -40,7 +41,7 @@ SEEN = [*PLUMAGE, "beak_color", "beak_shape", "size", "body_plan", "pose", "back
 
 def _birds(count: int, pose: str | None = None) -> list[BirdSpec]:
     birds = (sample_bird(number % 200, number // 200, 0) for number in range(2000))
-    return [bird for bird in birds if pose in (None, bird.attributes["pose"])][:count]
+    return [*itertools.islice((bird for bird in birds if pose in (None, bird.attributes["pose"])), count)]
 
 
 def test_only_what_the_caption_names_changes() -> None:

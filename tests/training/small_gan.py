@@ -24,7 +24,7 @@ from memdriven.config import (
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm, load_damsm, save_damsm
 from memdriven.memory.features import encode_v, write_store
-from memdriven.training import loop
+from memdriven.training import damsm_further, loop
 from memdriven.training.data import GanData, Pick
 from memdriven.training.gan import train_gan
 from tests.small_world import write_world
@@ -34,7 +34,7 @@ CONFIG = Config(
     text=TextConfig(embedding_dim=16, dim=16, max_words=8),
     damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
     generator=GeneratorConfig(
-        stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
+        stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8, first_rank=4
     ),
     discriminator=DiscriminatorConfig(width=8, max_width=16),
     train=TrainConfig(batch_size=4, steps=4, crop=1.0, log_every=2, save_every=0, amp=False),
@@ -98,4 +98,12 @@ def steady_clock() -> Iterator[None]:
     ticks = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 8))
+        yield
+
+
+@contextmanager
+def hasty_reader() -> Iterator[None]:
+    """Let readers of captions, which further training fits at its end, take few steps (`test_fit_reader`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(damsm_further, "READER_STEPS", 10)
         yield

@@ -19,7 +19,7 @@ from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.aux_losses import Teachers, text_losses
 from memdriven.training.damsm_further import PixelSettings, train_pixels
 from memdriven.training.distributed import Chance
-from tests.training.small_gan import CONFIG, data, run, steady_clock, train_settings
+from tests.training.small_gan import CONFIG, data, hasty_reader, run, steady_clock, train_settings
 from tests.training.test_data import rewritten
 
 
@@ -38,8 +38,8 @@ def known(folder: Path) -> Attributes:
 def taught(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoders whose pixel network has learnt to name colours."""
     out = tmp_path_factory.mktemp("taught") / "damsm"
-    with steady_clock():
-        train_pixels([world / "data"], world / "damsm", out, PixelSettings(minutes=0.1, batch=12))
+    with steady_clock(), hasty_reader():
+        train_pixels([world / "data"], world / "damsm", out, PixelSettings(minutes=0.05, batch=12))
     return out
 
 
@@ -243,5 +243,6 @@ def test_further_training_goes_on_with_the_head(
         return load(self, state, **options)
 
     monkeypatch.setattr(AttributeHead, "load_state_dict", watched)
-    train_pixels([world / "data"], taught, tmp_path / "out", PixelSettings(minutes=0.01, batch=12))
+    with steady_clock(), hasty_reader():
+        train_pixels([world / "data"], taught, tmp_path / "out", PixelSettings(minutes=0.01, batch=12))
     assert any(torch.equal(state["bias"], known(taught).head.bias) for state in taken)

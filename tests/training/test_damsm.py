@@ -119,14 +119,14 @@ def test_an_interrupted_training_goes_on_in_the_middle_of_an_epoch(
 
 
 def test_a_budget_stops_within_an_epoch_and_can_be_gone_on_from(world: Path, tmp_path: Path) -> None:
-    _train(world, tmp_path / "out", damsm_config(epochs=50), minutes=1 / 60)
+    _train(world, tmp_path / "out", damsm_config(epochs=50), minutes=1 / 120)
     first = rows_of(tmp_path / "out")
-    assert first[-1]["step"] < 20
+    assert first[-1]["step"] < 10
     assert first[-1]["learning_rate"] < 2e-3
-    _train(world, tmp_path / "out", damsm_config(epochs=50), minutes=3 / 60, resume=True)
+    _train(world, tmp_path / "out", damsm_config(epochs=50), minutes=3 / 120, resume=True)
     rows = rows_of(tmp_path / "out")
     assert rows[-1]["step"] > first[-1]["step"]
-    assert rows[-1]["minutes"] >= 0.05
+    assert rows[-1]["minutes"] >= 0.02
     assert rows[-1]["learning_rate"] < 0.3 * 2e-3
 
 

@@ -32,12 +32,12 @@ from tests.training.small_damsm import (
     write_damsm_world,
     write_encoders,
 )
-from tests.training.small_gan import steady_clock
+from tests.training.small_gan import hasty_reader, steady_clock
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _steady_clock() -> Iterator[None]:
-    with steady_clock():
+    with steady_clock(), hasty_reader():
         yield
 
 
@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _pixels(
-    world: Path, out: Path, minutes: float = 0.1, batch: int = 8, damsm: Path | None = None, **options: Any
+    world: Path, out: Path, minutes: float = 0.06, batch: int = 8, damsm: Path | None = None, **options: Any
 ) -> TrainedDamsm:
     settings = PixelSettings(minutes=minutes, batch=batch)
     return train_pixels([world / "set"], damsm or world / "damsm", out, settings, **options)
@@ -110,19 +110,19 @@ def test_only_the_pixel_network_learns(world: Path, seeing: Path) -> None:
 def test_further_training_that_was_killed_goes_on_with_the_same_bits(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Any
 ) -> None:
-    train(world, tmp_path / "whole", minutes=0.02)
+    train(world, tmp_path / "whole", minutes=0.015)
     step = loop.Descent.step
 
     def interrupted(self: Any, batch: Any, number: int) -> Any:
-        if number == 4:
+        if number == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, batch, number)
 
     monkeypatch.setattr(loop.Descent, "step", interrupted)
-    with pytest.raises(Interrupted, match="stopped at step 5"):
-        train(world, tmp_path / "parts", minutes=0.02)
+    with pytest.raises(Interrupted, match="stopped at step 3"):
+        train(world, tmp_path / "parts", minutes=0.015)
     monkeypatch.setattr(loop.Descent, "step", step)
-    train(world, tmp_path / "parts", minutes=0.02, resume=True)
+    train(world, tmp_path / "parts", minutes=0.015, resume=True)
     assert same_state(tmp_path / "whole", tmp_path / "parts")
     with pytest.raises(TrainingError, match="holds a training"):
         train(world, tmp_path / "parts")

@@ -40,13 +40,13 @@ def test_larger_pictures_than_the_data_has_are_refused(world: Path, tmp_path: Pa
 
 def test_d_learns_which_caption_is_the_right_one() -> None:
     """Red beside one sentence, blue beside another: D comes to prefer the matching pairs."""
-    settings = RivalSettings(width=8, size=8, batch_size=16, learning_rate=0.0, d_learning_rate=2e-3)
+    settings = RivalSettings(width=8, size=8, batch_size=16, learning_rate=0.0, d_learning_rate=4e-3)
     trainer = RivalTrainer(settings, text_dim=4)
     sentence = torch.eye(4)[:2].repeat(8, 1)
     images = -torch.ones(16, 3, 8, 8)
     images[0::2, 0], images[1::2, 2] = 1.0, 1.0
     torch.manual_seed(0)
-    for step in range(100):
+    for step in range(40):
         trainer.step((images, sentence, torch.randn(16, 100)), step)
     d = trainer.discriminator
     with torch.no_grad():
