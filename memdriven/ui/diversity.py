@@ -86,8 +86,9 @@ def build(compose: Compose) -> None:
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
             html.explain(
-                "Make nine: your words with eight wholly other z. Vary this picture: the one on screen, its z a "
-                "step away, as far as the slider says. In the middle is what is varied; choose one to keep its z."
+                "Make nine: your words with eight wholly other z. Vary this picture: the one on screen, "
+                "its z a step away, as far as the slider says. In the middle is what is varied; "
+                "choose one to keep its z."
             )
             with gr.Row(elem_id="grid-actions"):
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
