@@ -163,8 +163,9 @@ def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Ima
     context = Context(pipe=pipe, dataset=data, prompts=prompts, folder=Path("runs/stages/model"))
     pictures = painted(context)
     spaces = {"vgg": context.vgg_space, "squeezenet": context.squeezenet_space}
-    real = {name: space(context.reference_images) for name, space in spaces.items()}
-    print(f"{len(prompts)} captions against {len(context.reference_images)} images at {context.size} px")
+    references = context.images_of(context.split)
+    real = {name: space(references) for name, space in spaces.items()}
+    print(f"{len(prompts)} captions against {len(references)} images at {context.size} px")
     print("| stage | " + " | ".join(f"fd_{name} | kd_{name}" for name in spaces) + " |")
     print("|---" * (1 + 2 * len(spaces)) + "|")
     for size, stage in zip(pipe.resolutions, pictures, strict=True):

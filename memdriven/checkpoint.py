@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.names import stand_in
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, clean
 from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm, read_config
 from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, reader_of, save_attributes
@@ -86,7 +86,7 @@ def model_name(path: Path) -> str:
     if folder.name == "checkpoint":
         run = folder.parent
         folder = run.parent if (run.parent / "own.json").is_file() else run
-    return folder.name or "checkpoint"
+    return clean(folder.name) or "checkpoint"
 
 
 def bank_folder(path: Path) -> Path:

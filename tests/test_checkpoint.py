@@ -66,6 +66,7 @@ def test_round_trip(folder: Path) -> None:
 def test_a_model_is_called_after_its_run(tmp_path: Path) -> None:
     (tmp_path / "birds/photo-64/checkpoint").mkdir(parents=True)
     assert model_name(tmp_path / "birds") == "birds"
+    assert model_name(tmp_path / "caf\udce9") == "caf?", "of a disk with names in Latin-1"
     assert model_name(tmp_path / "birds/photo-64/checkpoint") == "photo-64"
     (tmp_path / "birds/own.json").touch()
     assert model_name(tmp_path / "birds/photo-64/checkpoint") == "birds"

@@ -23,7 +23,7 @@ from memdriven.config import Config, Strategy
 from memdriven.data.folder import prepare_folder
 from memdriven.data.images import Fit, tiled
 from memdriven.data.prepared import PreparedDataset, write_prepared
-from memdriven.data.vocabulary import Vocabulary
+from memdriven.data.vocabulary import Vocabulary, clean
 from memdriven.devices import choose_device
 from memdriven.encoders.imagenet import COARSE, SqueezeNet, Vgg16Features
 from memdriven.errors import DataError, require
@@ -136,8 +136,8 @@ def settings_of(name: str, minutes: float) -> Config:
 
 
 def _name_of(folder: Path) -> str:
-    """Return what a folder is called, or an archive without its ending."""
-    return folder.resolve().stem if folder.is_file() else folder.resolve().name
+    """Return what a folder is called, or an archive without its ending, in letters that any file may have."""
+    return clean(folder.resolve().stem if folder.is_file() else folder.resolve().name)
 
 
 def _tell_how_many(count: int) -> None:

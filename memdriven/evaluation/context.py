@@ -152,6 +152,7 @@ class Context:
         self.split, self.batch = self.protocol.split, self.protocol.batch
         self.size = self.checkpoint.generator.resolutions[-1]
         self.items = {item.id: item for item in self.dataset.items}
+        self.loaded: dict[str, Tensor] = {}
         # Word-level strategies compare each caption with 200 items, and meet every item many times: what is
         # kept covers a bank of some thousand images (0.7 and 0.3 GB at most).
         found = self.pipe.retriever
@@ -226,26 +227,17 @@ class Context:
             return self.dataset.pixels(self.items[item_id], side)
         return to_bytes(centre_square(self.bank.thumbnail(self.bank.index_of(item_id)), side))
 
-    @cached_property
-    def reference_images(self) -> Tensor:
-        """All images of the evaluated split: what distributions are compared with."""
-        return load_images(self.dataset, self.dataset.split(self.split), self.size)
-
-    @cached_property
-    def training_images(self) -> Tensor:
-        """All images of the training split."""
-        return load_images(self.dataset, self.dataset.split("train"), self.size)
+    def images_of(self, split: str) -> Tensor:
+        """Return all images of a split; distributions are compared with those of the evaluated one."""
+        if split not in self.loaded:
+            self.loaded[split] = load_images(self.dataset, self.dataset.split(split), self.size)
+        return self.loaded[split]
 
     @cached_property
     def other_split(self) -> str:
         """A split beside the evaluated one, whose images show how near real ones are; "" where none is."""
         others = {*self.dataset.header["counts"]} - {self.split}
         return next((split for split in ("train", "test", "validation") if split in others), "")
-
-    @cached_property
-    def other_images(self) -> Tensor:
-        """All images of `other_split`."""
-        return load_images(self.dataset, self.dataset.split(self.other_split), self.size)
 
 
 @lru_cache(maxsize=8)

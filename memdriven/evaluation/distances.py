@@ -307,9 +307,9 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
     if row.name == REAL:
         if not context.other_split:
             return []
-        images, source = context.other_images, f"{context.other_split} images"
+        images, source = context.images_of(context.other_split), f"{context.other_split} images"
         images = images[torch.linspace(0, len(images) - 1, min(len(row.images), len(images))).round().long()]
-    real, fake = space(context.reference_images), space(images)
+    real, fake = space(context.images_of(context.split)), space(images)
     tested = counted(len(real), f"{context.split} image")
     protocol, details = f"{space.name}; {source} against {tested} at {context.size} px", {}
     if metric.startswith("k"):
@@ -352,7 +352,8 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     if row.name in IMAGES:
         return []
     space, generator = context.squeezenet_space, context.checkpoint.generator
-    training = space(context.training_images)
+    training_images = context.images_of("train")
+    training = space(training_images)
     # Part by part: images may be a file far larger than the memory.
     mirrored = [space(part.flip(3)) for part in torch.split(row.images, 1024)]
     outputs = [space(row.images), torch.cat(mirrored)]
@@ -362,7 +363,7 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
         place = {item.id: i for i, item in training_items if context.is_remembered(item.id)}
         drew_on = torch.tensor([place.get(each or "", -1) for each in row.drew_on])
         if row.seeds is not None and generator.config.zoom:
-            views = space(viewed_references(generator, context.training_images, drew_on, row.seeds))
+            views = space(viewed_references(generator, training_images, drew_on, row.seeds))
             ways = "as made, mirrored, or beside its memory as the noise saw it"
     found = copy_check(outputs, training, drew_on, views)
     numbers = {

@@ -26,7 +26,7 @@ from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import EvaluationError, explained, require
 from memdriven.files import atomic_write_json, read_json, sha256_file
-from memdriven.numbers import counted
+from memdriven.numbers import check_number, check_whole, counted
 from memdriven.training.augment import disturb
 from memdriven.training.captions import mixed_seed, permuted_rows
 from memdriven.training.distributed import Chance
@@ -209,6 +209,15 @@ def train_attribute_judge(
         EvaluationError: the items carry no attributes with two or more values.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
+    for name, number, least, most in (
+        ("size", size, 8, 1024),
+        ("steps", steps, 1, 10**9),
+        ("batch", batch, 1, 4096),
+        ("seed", seed, 0, 2**53 - 1),
+    ):
+        check_whole(name, number, least, most, EvaluationError)
+    check_number("minutes", minutes, 0, 1e6, EvaluationError)
+    check_number("learning rate", learning_rate, 1e-9, 1, EvaluationError)
     device = choose_device(device)
     settings = {"size": size, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     run = RunDirectory(Path(out), settings, resume=resume)

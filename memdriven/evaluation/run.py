@@ -170,13 +170,11 @@ class Evaluation:
     def measure(self, metric: str, row: Row) -> None:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
         context = self._context
-        images = [row.images] if len(row.images) else []  # all pictures that enter the number
-        if metric == "copy_check":
-            images.append(context.training_images)
+        # All pictures that enter the number.
+        splits = ["train"] * (metric == "copy_check")
         if metric in distances.SPACES:
-            if row.name == REAL and context.other_split:
-                images.append(context.other_images)
-            images.append(context.reference_images)
+            splits = [context.other_split] * (row.name == REAL) + [context.split]
+        images = [row.images] * bool(len(row.images)) + [context.images_of(each) for each in splits if each]
         same = {"measure": metric, "row": row.name, "judge": self._judge if metric in JUDGED else ""}
         same["pictures"] = "+".join(map(pixels_hash, images))
         # Later lines replace earlier ones of the same number.

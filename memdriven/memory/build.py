@@ -40,7 +40,7 @@ from memdriven.files import (
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import BankItem, MemoryBank, make_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
-from memdriven.numbers import counted, shown
+from memdriven.numbers import check_whole, counted, shown
 
 T = TypeVar("T")
 FEATURE_SHARD, BANK_SHARD = 128, 512
@@ -135,6 +135,7 @@ def extract_features(
         DataError: the data set or an image cannot be read, it has no such split, the disk is full, or `out`
             holds something else.
     """
+    check_whole("batch", batch, 1, 4096, DataError)
     data, place = PreparedDataset.open(dataset), choose_device(device)
     items = [item for item in data.items if item.split in splits]
     if not items:

@@ -104,9 +104,7 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
     """
     kept = {name: value for name, value in values.items() if name in KEPT}
     model = kept.pop("checkpoint", None)
-    if "result" in shown:
-        kept["status"] = status(READY)
-    elif isinstance(model, str) and model != state.chosen():
+    if "result" not in shown and isinstance(model, str) and model != state.chosen():
         with suppress(MemDrivenError):
             state.choose(model)
     kept |= {name: read_number(name, kept[name]) for name in NUMBERS if name in kept}
@@ -189,6 +187,8 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
             shown = {"status": failure(error)}
     if isinstance(values, dict):
         shown.pop("tabs", None)
+        if "result" in shown:  # it is seen to be back, and another tab may have said something meanwhile
+            shown.pop("status")
         shown |= came_back(values, shown)
         if not getattr(event, "steered", False):
             shown["steering"] = Steering()

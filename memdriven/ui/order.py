@@ -34,19 +34,21 @@ class Asked(NamedTuple):
     """Whether it only tells that a visitor wrote into a component."""
     follows: bool = False
     """Whether it only follows a change, by a visitor or by another event."""
+    by_hand: bool = False
+    """Whether a visitor has changed something of the question."""
 
     def gives_way(self, other: "Asked | None", is_status: bool) -> bool:
         """Return whether another event's answer stays.
 
-        That is one which came later, with another question or a value by hand; of the status also that of
-        an earlier one which set this very question, and thereby made the change that this one follows.
+        That is one which came later, with another question or a value by hand. What follows a change that
+        an event made, or asks what an earlier one asks, also leaves the status to that of others.
         """
         if other is None or other is self:
             return False
         same = all(other.question.get(part, value) == value for part, value in self.question.items())
         if self.came < other.came:
             return other.typed or not same
-        return is_status and same and self.follows
+        return is_status and self.follows and (same or not self.by_hand)
 
 
 ASKED: ContextVar[tuple[Asked, queueing.Event | None]] = ContextVar("asked")
@@ -87,6 +89,7 @@ class Page(gr.Blocks):
                     asked.question[part] = state[part._id] if part.stateful else value
                     if last.get(part, getattr(part, "value", value)) != value and not part.stateful:
                         newest[part] = Asked(came, {}, typed=True)
+                        asked = asked._replace(by_hand=True)
                     last[part] = value
             for part in block_fn.outputs:
                 if not asked.gives_way(newest.get(part), part is self.status_line):

@@ -150,6 +150,10 @@ def test_a_run_of_other_pictures_or_minutes_is_not_gone_on_with(
         train_own(drawings, out=tmp_path / "run", minutes=20)
 
 
+def test_a_folder_whose_name_is_no_utf_8_has_a_run_that_weights_can_be_read_from(tmp_path: Path) -> None:
+    assert own._name_of(tmp_path / "caf\udce9 1.5") == "caf? 1.5"
+
+
 @pytest.mark.parametrize(("minutes", "phases"), [(10.0, 2), (39.0, 2), (40.0, 3), (120.0, 3)])
 def test_the_minutes_are_shared_out(minutes: float, phases: int) -> None:
     budgets = own.share_out(minutes)

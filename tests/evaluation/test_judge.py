@@ -64,6 +64,27 @@ def test_a_folder_that_holds_a_judge_is_gone_on_with_or_refused(squares: Path, t
     assert json.loads((tmp_path / "judge.json").read_text())["facts"]["steps"] == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("steps", 0),
+        ("steps", -1),
+        ("batch", 0),
+        ("size", 0),
+        ("seed", -1),
+        ("minutes", float("nan")),
+        ("learning_rate", float("nan")),
+        ("learning_rate", -1.0),
+    ],
+)
+def test_numbers_that_train_nothing_are_refused(
+    squares: Path, tmp_path: Path, name: str, number: float
+) -> None:
+    with pytest.raises(EvaluationError, match=name.replace("_", " ")):
+        train_attribute_judge(squares, tmp_path / "judge", **{name: number})
+    assert not (tmp_path / "judge").exists()
+
+
 def test_data_without_attributes_is_refused(squares: Path, tmp_path: Path) -> None:
     bare = Item(id="a", split="train", captions=["a bird"])
     write_prepared(tmp_path, name="bare", items=[bare], classes=[], image_size=64)

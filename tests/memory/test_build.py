@@ -147,6 +147,13 @@ def test_an_unreadable_image_leaves_no_store(album: Album, tmp_path: Path) -> No
     assert not (tmp_path / "features").exists()
 
 
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_of_nothing_is_refused(album: Album, tmp_path: Path, batch: int) -> None:
+    with pytest.raises(DataError, match="batch: a whole number"):
+        build.extract_features(album.path, tmp_path / "features", batch=batch, device="cpu")
+    assert not (tmp_path / "features.partial").exists()
+
+
 def test_a_full_disk_leaves_no_store_and_what_was_made_before(
     album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from memdriven.pipeline import own_image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui import history
 from tests.pipeline.test_own_image import FakeNetwork
 from tests.ui.conftest import Visitor
 
@@ -46,6 +48,26 @@ def test_a_reload_keeps_words_settings_picture_and_tab(desk: Visitor) -> None:
     page.wait_for_selector("#result.md-stale:visible")
     page.wait_for_function("document.querySelectorAll('#memory .md-card').length === 2")
     assert page.locator("#memory .md-steered").count() == 0
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_reload_that_ends_late_says_nothing_over_what_another_tab_has_said(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    """Nor do the references say something, that are shown for words and settings which come back."""
+    visitor, page = desk, desk.page
+    visitor.begin(page.get_attribute("#caption textarea", "placeholder"), seed="7", k=k)
+    made, late, came_back = visitor.generate(), threading.Event(), history.came_back
+    monkeypatch.setattr(history, "came_back", lambda *given: late.wait(30) and came_back(*given))
+    visitor.reload()
+    open_tab(page, "Memory map")
+    visitor.wait_text("#status", "Your words are on the map.")
+    while sum(job is not None for job in visitor.line.active_jobs) > 1:  # that of the map has not ended
+        page.wait_for_timeout(20)
+    late.set()
+    page.wait_for_selector("body:not(.md-arriving)")
+    assert page.get_attribute("#result .md-result", "src").encode() == made
+    assert visitor.text("#status") == "Your words are on the map."
 
 
 def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(desk: Visitor) -> None:
