@@ -135,10 +135,8 @@ def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str]
 def carries(named: Named, item: BankItem) -> tuple[int, int] | None:
     """Return how many of the things that a caption names an item has, and how many are named.
 
-    None where the caption names none, or nothing is known of the item's attributes. Of a bird's own colour
-    its back and breast count, as in the captions of the memory.
+    None where the caption names none, or nothing is known of the item's attributes.
     """
-    claims = [pair for pair in named.claims if pair[0] in item.attributes]
-    told = [[pair for pair in thing if pair in claims] for thing in named.things]
+    told = [[pair for pair in thing if pair[0] in item.attributes] for thing in named.things]
     has = [all(item.attributes[name] == value for name, value in pairs) for pairs in told if pairs]
     return (sum(has), len(has)) if has else None

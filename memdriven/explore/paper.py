@@ -22,6 +22,8 @@ from memdriven.pipeline.request import Request
 RESULTS, ABLATION = "results.jsonl", "ablation.jsonl"
 MODELS = ("best-of-8", "model")
 """Rows of the model: as the page paints, with one of eight references kept, and with the nearest."""
+OTHERS = ("real", "retrieved", "rival")
+"""Rows that G paints nothing of: they hold for every checkpoint that met the same captions and memory."""
 Holds = Literal["yes", "partly", "no"]
 Answered = tuple[str, Holds | None]
 """The measured answer in words, and whether the claim holds; None where nothing was measured."""
@@ -38,10 +40,17 @@ class Rows(dict[tuple[str, str], Result]):
 
 
 def rows_of(pipe: MemoryDrivenPipeline) -> Rows:
-    """Return what was measured of this very checkpoint (EvaluationError: its file of results is damaged)."""
-    found = read_results(pipe.checkpoint.path / RESULTS)
-    own = (each for each in found if each.checkpoint_hash == pipe.checkpoint.hash and not each.variant)
-    return Rows({(each.row, each.metric): each for each in own})
+    """Return what was measured of this very checkpoint, and of `OTHERS` beside it.
+
+    An EvaluationError says that its file of results is damaged.
+    """
+    found = [each for each in read_results(pipe.checkpoint.path / RESULTS) if not each.variant]
+    own = [each for each in found if each.checkpoint_hash == pipe.checkpoint.hash]
+    met = {(each.dataset, each.prompts, each.memory) for each in own}
+    beside = [
+        each for each in found if each.row in OTHERS and (each.dataset, each.prompts, each.memory) in met
+    ]
+    return Rows({(each.row, each.metric): each for each in (*beside, *own)})
 
 
 class Claim(NamedTuple):

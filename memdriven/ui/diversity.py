@@ -85,11 +85,15 @@ def build(compose: Compose) -> None:
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
-            html.explain("The picture itself is in the middle. Choose one to keep its z.")
+            html.explain(
+                "Make nine: your words with eight wholly other z. Vary this picture: the one on screen, "
+                "its z a step away, as far as the slider says. In the middle is what is varied; "
+                "choose one to keep its z."
+            )
             with gr.Row(elem_id="grid-actions"):
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
-                far = html.slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
+                far = html.slider("strength", "How far to vary", 0.05, 1.0, STRENGTH, 0.05)
             compose.grid = html.panel(part("blank"), elem_id="grid", js_on_load=html.CLICKS)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")

@@ -82,11 +82,11 @@ def test_the_list_says_what_is_seen_instead() -> None:
         *(Claim(attribute=part, wanted="red", seen="red", probability=0.6) for part in ("crown", "head")),
         *(Claim(attribute=part, wanted="red", seen="red", probability=0.7) for part in ("back", "belly")),
         Claim(attribute="wing", wanted="red", seen="red", probability=0.59),
-        Claim(attribute="breast", wanted="red", seen="blue", probability=0.05),
+        *(Claim(attribute=part, wanted="red", seen="blue", probability=0.05) for part in ("breast", "tail")),
         Claim(attribute="legs", wanted="pink", seen="red", probability=0.11),
     ]
     pairs = [(each.attribute, each.wanted) for each in found]
-    named = Named((*((pair,) for pair in pairs[:3]), tuple(pairs[3:5]), tuple(pairs[5:9]), (pairs[9],)))
+    named = Named((*((pair,) for pair in pairs[:3]), tuple(pairs[3:5]), tuple(pairs[5:10]), (pairs[10],)))
     recipe = Recipe(caption="a bird", strategy="all", k=1, seeds=(0,))
     made = claims_list(found, named, recipe)
     assert "wing bars: white <i>there is none</i>" in made
@@ -95,7 +95,7 @@ def test_the_list_says_what_is_seen_instead() -> None:
     assert "kind: &lt;b&gt;" in made
     assert "looks owl" in made
     assert "head: red</li>" in made
-    assert "plumage: red <i>breast looks blue, wing unclear</i>" in made, "all of a thing must be seen"
+    assert "plumage: red <i>breast, tail look blue, wing unclear</i>" in made, "all of a thing must be seen"
     assert 'aria-label="unclear">?</span>legs: pink <i>unclear</i>' in made, "a guess is no answer"
     assert "From your words, visible: 2 of 6" in made
     assert made.count("<li") == 6, "what is counted is what is listed"

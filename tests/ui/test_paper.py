@@ -124,6 +124,11 @@ def test_claims_are_answered_by_rows_of_this_checkpoint_alone(
     rows.append(result(pipe, "none", "kid_vgg", 3_494_021.1))
     *_, (made, _) = paper.draw("table 1", *QUERY)
     assert "3,494.0" in made
+    beside = ("real", "rival")  # of which the generator paints nothing
+    rows[:] = [replace(each, checkpoint_hash="before") if each.row in beside else each for each in rows]
+    assert holds()[measured[0]] == "no"
+    rows[:] = [replace(each, prompts="others") if each.row in beside else each for each in rows]
+    assert holds()[measured[0]] is None
     rows[:] = [replace(each, checkpoint_hash="another") for each in rows]
     assert [holds()[where] for where in measured] == [None] * 4
 
