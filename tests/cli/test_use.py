@@ -68,7 +68,7 @@ def test_wrong_input_is_one_clear_message(
 def test_info_tells_and_verifies(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(tiny_checkpoint)]) == 0
     shown = capsys.readouterr().out
-    assert "64 px -> 128 px -> 256 px" in shown
+    assert "64 px -> 128 px" in shown
     assert "12 images, 24 captions, verified" in shown
     assert "training: steps" in shown
 

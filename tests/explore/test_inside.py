@@ -28,7 +28,10 @@ def test_words_search_and_features_are_this_pictures(pipe: MemoryDrivenPipeline)
     assert float(seen.cosines.max()) == pytest.approx(line[0].score, abs=1e-5)
 
 
-def test_an_affine_combination_gives_what_the_stage_is_painted_from(pipe: MemoryDrivenPipeline) -> None:
+def test_an_affine_combination_gives_what_the_stage_is_painted_from(
+    three_stages: MemoryDrivenPipeline,
+) -> None:
+    pipe = three_stages
     seen = look(pipe)
     wanted = pipe(CAPTION, k=1, seed=3)
     assert [p.tobytes() for p in seen.pictures] == [p.tobytes() for p in wanted.stages]

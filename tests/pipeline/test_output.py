@@ -13,8 +13,8 @@ from memdriven.pipeline.request import Recipe
 CAPTION = "a small red bird with black wings"
 
 
-def test_one_caption_gives_a_picture_with_its_whole_trace(pipe: MemoryDrivenPipeline) -> None:
-    out = pipe(CAPTION, strategy="sentence-sentence", k=1, seed=7)
+def test_one_caption_gives_a_picture_with_its_whole_trace(three_stages: MemoryDrivenPipeline) -> None:
+    out = three_stages(CAPTION, strategy="sentence-sentence", k=1, seed=7)
     assert [stage.size for stage in out.stages] == [(64, 64), (128, 128), (256, 256)]
     assert out.images[0] is out.stages[-1]
     (neighbour,) = out.neighbours

@@ -76,8 +76,8 @@ def test_stages_are_those_of_the_generator(pipe: MemoryDrivenPipeline) -> None:
         assert (mine - other).abs().max() <= 1
 
 
-def test_stream_yields_after_retrieval_and_after_each_stage(pipe: MemoryDrivenPipeline) -> None:
-    steps = list(pipe.stream(Request.of(CAPTION, seeds=[1, 2])))
+def test_stream_yields_after_retrieval_and_after_each_stage(three_stages: MemoryDrivenPipeline) -> None:
+    steps = list(three_stages.stream(Request.of(CAPTION, seeds=[1, 2])))
     assert [tuple(map(len, step.all_stages)) for step in steps] == [
         (0, 0),
         (1, 0),
@@ -90,7 +90,7 @@ def test_stream_yields_after_retrieval_and_after_each_stage(pipe: MemoryDrivenPi
     assert [step.complete for step in steps] == [False] * 6 + [True]
     assert steps[0].images == []
     assert all(a.recipes == b.recipes for a, b in pairwise(steps))
-    assert pixels(steps[-1], 1) == pixels(pipe(CAPTION, seed=2))
+    assert pixels(steps[-1], 1) == pixels(three_stages(CAPTION, seed=2))
 
 
 def test_chosen_neighbours_replace_retrieval(pipe: MemoryDrivenPipeline) -> None:

@@ -177,7 +177,7 @@ class Visitor:
         self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
         # Of its own playwright would have every frame drawn to ask a function, and a selector twice a second.
-        self.page.wait_for_function = partial(self.page.wait_for_function, polling=30)
+        self.page.wait_for_function = partial(self.page.wait_for_function, polling=100)
         self.page.wait_for_selector = partial(wait_closely, self.page.wait_for_selector)
         self.faults: list[str] = []
         self._leaving = False
