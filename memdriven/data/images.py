@@ -66,10 +66,10 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
             opened = Image.open(io.BytesIO(content), formats=formats)
         except UnidentifiedImageError:
             wanted = f"a picture in {name}, of a format that is read ({', '.join(FILES['decoders'])})"
-            kind, fix = kind_of(name, content), "replace it or remove its entry"
+            kind = kind_of(name, content)
             found = kind.what if kind else "none, or a damaged header" if content else "an empty file"
-            if kind and kind.fix != UNPACK and "csv" not in kind.fix.lower():  # what one does with a table
-                fix = kind.fix
+            of_a_picture = kind and kind.fix != UNPACK and "csv" not in kind.fix.lower()  # not of a table
+            fix = kind.fix if kind and of_a_picture else "replace it or remove its entry"
             raise DataError(wanted, found, fix) from None
         wanted = f"an image of at most {max_pixels / 1e6:.0f} million pixels"
         found, fix = f"{name} with {opened.width} x {opened.height}", "shrink the image or remove its entry"

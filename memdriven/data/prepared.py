@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 from PIL import Image
@@ -261,6 +261,7 @@ def assemble(
         header: the name, and other entries of `write_prepared`.
     """
     check_whole("image size", image_size, 8, 4096, DataError)
+    require(fit in get_args(Fit), DataError, f"fit among {get_args(Fit)}", shown(fit), "choose one of these")
     refuse_other_content(out)
     _check([item for item, _ in pictures], out)
     if long := next((name for item, name in pictures if len(item.id.encode()) > 200), None):

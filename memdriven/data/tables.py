@@ -144,12 +144,12 @@ def numbers_of(value: Any, count: int = 4) -> tuple[float, ...] | None:
 
 
 def captions_of(text: str) -> list[str]:
-    """Return the captions in the JSON object that some tools write beside a picture."""
+    """Return the captions in the JSON that some tools write beside a picture: an object's, or all it is."""
     with contextlib.suppress(ValueError):
-        content = parse_json(text)
-        fields = content.items() if isinstance(content, dict) else ()
-        row = {column_name(key): value for key, value in fields if not is_empty(value)}
-        found = first_of(row, TEXT)
+        found = parse_json(text)
+        if isinstance(found, dict):
+            row = {column_name(key): value for key, value in found.items() if not is_empty(value)}
+            found = first_of(row, TEXT)
         return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
     return []
 

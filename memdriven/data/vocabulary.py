@@ -43,6 +43,8 @@ _UNSPACED = re.compile(
     "\U0001b000-\U0001b16f\U00020000-\U000323af]"
 )
 """Letters of scripts that put no space between words: each is a token of its own."""
+_AS_BYTES = {code: 0xDC00 + code for code in range(0x80, 0xA0)}
+"""Letters that cp1252 lacks, and Latin-1 has, as `surrogateescape` writes their bytes."""
 _JOINERS = "\u200c\u200d"
 _STACKERS = "\u1039\u17d2\u1a60\ua9c0"
 """Signs of Myanmar, Khmer, Tai Tham and Javanese that put the next letter below the one before."""
@@ -83,9 +85,16 @@ def _kind(character: str) -> str:
 
 
 def read_caption(value: object, name: str, told: defaultdict[tuple[str, str], list[str]]) -> str:
-    """Return a caption of the image `name` on one line; "" for one that cannot be used, which is told."""
+    """Return a caption of the image `name` on one line; "" for one that cannot be used, which is told.
+
+    HTML's names of letters (`&eacute;`) and UTF-8 that was read in another encoding (`Ã©`) are put right.
+    """
     written = value if isinstance(value, str) else ""
-    meant = as_meant(written)
+    meant = written
+    for _ in range(2):  # some did it twice
+        meant = html.unescape(meant)
+        with contextlib.suppress(UnicodeError):  # what was read right is no UTF-8 now
+            meant = meant.translate(_AS_BYTES).encode("cp1252", "surrogateescape").decode()
     text = " ".join(clean(meant).split())
     if is_empty(text):
         fault = "empty" if isinstance(value, str) else "no text"
@@ -101,15 +110,6 @@ def read_caption(value: object, name: str, told: defaultdict[tuple[str, str], li
         return text
     told["caption", f"left out: {fault}"].append(name)
     return ""
-
-
-def as_meant(text: str) -> str:
-    """Return a text without HTML's names of letters (`&eacute;`), or UTF-8 that was read otherwise (`Ã©`)."""
-    text = html.unescape(text)
-    for encoding in ("cp1252", "latin-1"):
-        with contextlib.suppress(UnicodeError):  # what is right is no UTF-8 in them
-            text = text.encode(encoding).decode()
-    return text
 
 
 def clean(text: str) -> str:

@@ -209,13 +209,9 @@ def train_attribute_judge(
         EvaluationError: the items carry no attributes with two or more values.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
-    for name, number, least, most in (
-        ("size", size, 8, 1024),
-        ("steps", steps, 1, 10**9),
-        ("batch", batch, 1, 4096),
-        ("seed", seed, 0, 2**53 - 1),
-    ):
-        check_whole(name, number, least, most, EvaluationError)
+    for name, number, most in (("size", size, 1024), ("steps", steps, 10**9), ("batch", batch, 4096)):
+        check_whole(name, number, 1, most, EvaluationError)
+    check_whole("seed", seed, 0, 2**53 - 1, EvaluationError)
     check_number("minutes", minutes, 0, 1e6, EvaluationError)
     check_number("learning rate", learning_rate, 1e-9, 1, EvaluationError)
     device = choose_device(device)

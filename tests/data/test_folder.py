@@ -307,10 +307,13 @@ TABLES = {
         "| file_name | text |\n|---|:--|\n| a.png | a red bird, small |\n",
     ),
     "JSON beside the picture": ("a.json", '{"seed": 1, "caption": "a red bird, small"}'),
+    "a list in JSON beside the picture": ("a.json", '["a red bird, small"]'),
     "another ending of the picture": ("metadata.csv", "file_name;text\na.jpg;a red bird, small\n"),
     "HTML's names of letters": ("metadata.csv", "file_name|text\na&#46;png|a red&nbsp;bird&#44; small\n"),
     "UTF-8 read as Windows' letters": ("a.txt", "a red\u00c2\u00a0bird, small"),
     "and as those of Latin-1": ("a.txt", "a red\u00e2\x80\x89bird, small"),
+    "and as Windows has none for": ("a.txt", "a red\u00e2\u20ac\x81bird, small"),
+    "and twice": ("a.txt", "a red\u00c3\u201a\u00c2\u00a0bird&amp;#44; small"),
     "an address": ("metadata.csv", "image;text\nhttps://x.example/p/a.png?w=3;a red bird, small\n"),
     "a path of Windows": ("data.csv", "filepath;title\nC:\\Users\\me\\a.png;a red bird, small\n"),
     "a path of elsewhere": ("data.csv", "filepath;title\n/content/drive/set/a.png;a red bird, small\n"),
@@ -328,6 +331,17 @@ def test_tables_as_people_make_them(tmp_path: Path, name: str, text: str) -> Non
     (source / name).write_bytes(text.lstrip("\0").encode(encoding))
     data = _prepare(source, tmp_path / "out")
     assert [(item.id, *item.captions) for item in data.items] == [("a", "a red bird, small")]
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("bztar", ".tbz2"), ("xztar", ".txz"), ("gztar", ".tgz")])
+def test_a_tar_of_any_ending_holds_the_pictures_beside_a_table(
+    tmp_path: Path, kind: str, ending: str
+) -> None:
+    packed = shutil.make_archive(str(tmp_path / "packed"), kind, _source(tmp_path / "images", ["a.png"]))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/metadata.csv").write_text("file_name,text\na.png,red\n")
+    Path(packed).rename(tmp_path / f"src/images{ending}")
+    assert len(_prepare(tmp_path / "src", tmp_path / "out")) == 1
 
 
 @pytest.mark.parametrize("name", ["captions.ndjson", "captions.TAB", "Flickr8k.token", "a.caption"])
@@ -625,6 +639,8 @@ def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     for size in (0, -5, 10**6):
         with pytest.raises(DataError, match="image size"):
             prepare_folder(source, tmp_path / "out", image_size=size)
+    with pytest.raises(DataError, match="fit among"):
+        _prepare(source, tmp_path / "out", fit="stretch")
     for seed in (-1, 10**400):
         with pytest.raises(DataError, match="seed: a whole number"):
             _prepare(source, tmp_path / "out", seed=seed)

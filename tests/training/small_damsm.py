@@ -21,7 +21,7 @@ from tests.small_world import write_features, write_world
 
 def damsm_config(**settings: Any) -> Config:
     tiny = preset("tiny")
-    settings = {"batch_size": 8, "epochs": 2, "mask_same_class": True, **settings}
+    settings = {"pixel_size": 32, "batch_size": 8, "epochs": 2, "mask_same_class": True, **settings}
     return dataclasses.replace(
         tiny,
         damsm=dataclasses.replace(tiny.damsm, **settings),

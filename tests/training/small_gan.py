@@ -32,7 +32,7 @@ from tests.small_world import write_world
 CONFIG = Config(
     preset="test",
     text=TextConfig(embedding_dim=16, dim=16, max_words=8),
-    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
+    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=32),
     generator=GeneratorConfig(
         stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8, first_rank=4
     ),
