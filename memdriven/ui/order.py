@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     typed: bool = False
     """Whether it only tells that a visitor wrote into a component."""
     follows: bool = False
-    """Whether it only follows a change, by a visitor or by another event."""
+    """Whether it only follows a change of the question, by a visitor or by another event."""
     by_hand: bool = False
     """Whether a visitor has changed something of the question."""
 
@@ -82,7 +82,8 @@ class Page(gr.Blocks):
         asked = getattr(event, "asked", None)
         if asked is None:
             came = event.enqueue_time if event else time.monotonic()
-            follows = all(name == "change" for _, name in block_fn.targets)
+            asks = any(part in self.question for part in block_fn.inputs)
+            follows = asks and all(name == "change" for _, name in block_fn.targets)
             asked = Asked(came, {}, block_fn.fn is typed, follows)
             for part, value in zip(block_fn.inputs, inputs, strict=False):
                 if part in self.question:

@@ -48,7 +48,8 @@ def picture_panel(output: PipelineOutput, tried: Sequence[Tried] = (), *, fresh:
         tried = tried or output.prepared.tried
         bank, used = state.pipeline().bank, output.retrieval.ids
         strange = not all(name in bank and bank.items[bank.index_of(name)].attributes for name in used)
-        said = claims_list(output.claims[0], output.retrieval.named, recipe, bool(tried), strange)
+        picked = {each.neighbour.id for each in tried if each.kept} == {*used} != set()
+        said = claims_list(output.claims[0], output.retrieval.named, recipe, picked, strange)
         # Each of the gallery has the recipe of its picture, so that all can be saved at their full size.
         alone = (replace(recipe, references=(Reference(each.neighbour.id),), k=1) for each in tried)
         values = {

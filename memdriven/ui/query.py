@@ -389,6 +389,6 @@ def show_source(source: str) -> dict[str, Any]:
         "hint": hint(SOURCES[source][1] if source in SOURCES else ""),
         "comparison": gr.Dropdown(interactive=source == "retrieved"),
         "k": gr.Slider(interactive=found),
-        "tries": gr.Slider(interactive=found),
+        "tries": gr.Slider(interactive=source == "retrieved"),
         "guidance": gr.Slider(interactive=source != "none"),
     }

@@ -112,6 +112,17 @@ def test_a_whole_birds_colour_is_looked_for_on_all_parts_that_it_is_meant_of() -
     assert dict(of_the_bird) == dict.fromkeys(parts, "red")
 
 
+def test_the_reader_is_said_to_have_picked_no_reference_but_its_own(
+    pipe: MemoryDrivenPipeline, reading: Checkpoint
+) -> None:
+    told, out = "also picked the reference", pipe(CAPTION, seed=1, best_of=3)
+    tried = out.prepared.tried
+    assert told in picture_panel(out)
+    other = next(each.neighbour.id for each in tried if not each.kept)
+    assert told not in picture_panel(pipe(CAPTION, seed=1, neighbours=[other]), tried)
+    assert told not in picture_panel(pipe(CAPTION, seed=1))
+
+
 def test_it_is_told_where_nothing_is_known_of_a_reference(
     pipe: MemoryDrivenPipeline, reading: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,9 +120,9 @@ def test_many_ignored_words_are_one_line_to_open() -> None:
 @pytest.mark.parametrize(
     ("caption", "ignored", "told"),
     [
-        ("a bird without a crest", "without", "it will paint a crest."),
-        ("a bird that is not red", "not", "it will paint red."),
-        ("it has no red on it", "no", "it will paint red."),
+        ("a bird without a crest", "without", "it may paint a crest."),
+        ("a bird that is not red", "not", "it may paint red."),
+        ("it has no red on it", "no", "it may paint red."),
         ("a bird with no antlers", "no antlers", ""),
         ("a small red bird", "", ""),
     ],

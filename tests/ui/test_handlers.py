@@ -235,3 +235,15 @@ def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline,
     (tmp_path / "examples.json").write_text('{"captions": ["<b>"], "references_tried": 16}')
     assert query.chips().count("&lt;b&gt;") == 2
     assert read_tries(elsewhere) == pipe.bank.n, "no more than there are"
+
+
+def test_what_takes_no_part_cannot_be_set() -> None:
+    """No control has a best of several, and without a reference nothing moves the caption."""
+    for source, free in (
+        ("retrieved", {"comparison", "k", "tries", "guidance"}),
+        ("random", {"k", "guidance"}),
+        ("oracle", {"guidance"}),
+        ("none", set()),
+    ):
+        made = query.show_source(source)
+        assert {name for name in made if name != "hint" and made[name].interactive} == free

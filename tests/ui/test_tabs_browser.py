@@ -286,6 +286,15 @@ def test_another_lesson_ends_the_one_that_runs(desk: Visitor, monkeypatch: pytes
     assert page.locator("#lesson-reveal:visible").count() == 0
 
 
+def test_what_a_lesson_has_said_is_not_said_of_the_next(desk: Visitor) -> None:
+    page = desk.page
+    open_lesson(page)
+    begin_lesson(page)
+    desk.wait_text("#status", "That is what happened.")
+    page.locator("#lesson-choice label").nth(1).click()
+    desk.wait_text("#status", READY)
+
+
 def test_what_comes_late_from_another_lesson_is_put_away(
     desk: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
