@@ -264,9 +264,10 @@ def test_links_and_png_files_bring_a_picture_back(desk: Visitor, pipe: MemoryDri
     page.wait_for_selector('#result .md-result[data-seed="11"]')
     assert page.get_attribute("#result .md-result", "src") == wanted
     page.get_by_role("tab", name="History").click()
+    visitor.put_away("#status p")  # which speaks of a recipe, too
     page.fill("#recipe-text input, #recipe-text textarea", '{"schema": "<b>"}')
     page.click("#recipe-read")
-    visitor.wait_text("#status", "recipe")
+    visitor.wait_text("#status .md-error", "recipe")
     page.fill("#recipe-text input, #recipe-text textarea", out.recipe.to_json())
     page.click("#recipe-read")
     visitor.wait_text("#inspection", "bird-05")
