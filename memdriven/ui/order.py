@@ -40,14 +40,14 @@ class Asked(NamedTuple):
     def gives_way(self, other: "Asked | None", is_status: bool) -> bool:
         """Return whether another event's answer stays.
 
-        That is one which came later, with another question or a value by hand. What follows a change that
-        an event made, or asks what an earlier one asks, also leaves the status to that of others.
+        That is one which came later, with another question or a value by hand. What only follows a change
+        leaves the status to what asks the same, before or after it, or has made the change.
         """
         if other is None or other is self:
             return False
         same = all(other.question.get(part, value) == value for part, value in self.question.items())
         if self.came < other.came:
-            return other.typed or not same
+            return other.typed or not same or (is_status and self.follows)
         return is_status and self.follows and (same or not self.by_hand)
 
 

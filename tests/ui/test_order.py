@@ -12,7 +12,7 @@ import pytest
 
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import order, queue
+from memdriven.ui import order, queue, references
 from memdriven.ui.queue import StreamEnds
 from tests.ui.conftest import Visitor
 
@@ -125,6 +125,33 @@ def test_what_was_done_stays_said_when_its_references_are_shown(
     page.get_by_role("tab", name="Picture").click()
     desk.write("a small green bird")
     desk.wait_text("#status", "References in use")
+
+
+def test_an_error_stays_said_when_the_words_references_come_later(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes and presses at once; the slow preview of the words is answered last."""
+    answered, told, note, process = list[str](), threading.Event(), references.note, order.Page.process_api
+
+    def late(words: str) -> str:
+        told.wait(60)
+        return note(words)
+
+    async def noticed(self: order.Page, block_fn: Any, *rest: Any, **named: Any) -> Any:
+        made = await process(self, block_fn, *rest, **named)
+        answered.append(block_fn.name)
+        return made
+
+    monkeypatch.setattr(references, "note", late)
+    monkeypatch.setattr(order.Page, "process_api", noticed)
+    desk.write("ein roter vogel")
+    desk.page.click("#generate")
+    desk.page.wait_for_selector("#status .md-error")
+    told.set()
+    while "show_references" not in answered:
+        desk.page.wait_for_timeout(20)
+    desk.wait_text("#memory", references.MEMORY_ERROR)
+    assert desk.page.locator("#status .md-error").count() == 1
 
 
 def test_what_is_written_while_a_recipe_is_painted_again_stays(
